@@ -1,0 +1,68 @@
+"""What a customer store must be able to do: read its views in one snapshot, as Arrow, minimally.
+
+It reads people and decides nothing. Every fact crosses as text (`string`): times as ISO 8601 in UTC with `Z` or `+00:00`, booleans as `0` and
+`1`, whole numbers in decimal, null as null. Values are parsed once, in screening, where what does not parse is counted. The e-mail
+column never crosses as text: it is split off into `Addresses`.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import pyarrow as pa
+
+from nestaudience.customers.contract import View
+from nestaudience.hashing.digests import Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One stretch of a view. `facts` has the view's columns but `email`, in the contract's order, all `string`;
+    `addresses` has one entry a row for the views that have an `email` column, None for the others."""
+
+    facts: pa.RecordBatch
+    addresses: Addresses | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProblem:
+    """Something about the store that a person must fix: `where` names view and column, never a value."""
+
+    code: str
+    where: str
+    next_step: str
+
+
+class Snapshot(Protocol):
+    """The store as it stood at one moment. A view or column that is missing reads as empty or null, and is a problem."""
+
+    problems: tuple[StoreProblem, ...]
+
+    def read(
+        self,
+        view: View,
+        *,
+        accounts: pa.StringArray | None = None,
+        noes_since: datetime | None = None,
+        segments: frozenset[tuple[str, str]] | None = None,
+    ) -> Iterator[Sheet]:
+        """Stream a view, or only the rows of these account ids.
+
+        `noes_since` (consent_event, rights_event, account) keeps what may hold a new no: rows that are no grant or lift and were recorded,
+        or account rows that changed, at this time or later, and rows whose clock cannot be read.
+        `segments` (segment_member) keeps rows of these (controller_id, segment_code) pairs.
+        For `account`, e-mail is read only where the rules allow: an `ad_matching` grant, a no of the account's own, a minor, a protected
+        person; elsewhere the address is null. The extra column `email_read` (`0` or `1`) says which.
+        """
+
+
+class CustomerStore(Protocol):
+    """A source of snapshots. Raises `NeedsFix` when it cannot be opened, `TryAgain` when it is busy."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """One consistent, read-only view of everything, from its first read until it is closed."""
+
+    def check(self) -> tuple[StoreProblem, ...]:
+        """Names, types, duplicates and unusable times of every view: all problems at once. Reads whole views."""

@@ -1,0 +1,194 @@
+"""What every platform must be able to do for us, and the values that cross this line.
+
+A destination creates and finds remote lists, turns a batch into one request, sends it, and says later what became of it. It decides
+nothing about people, keeps no memory, and never retries a request that may have had an effect. Requests are made in two steps
+so that the wire guard can look at the exact message: `prepare` builds it, `send` sends it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from nestaudience.hashing.digests import Digests
+from nestaudience.vocabulary import Operation, Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentSignals:
+    """What the grants of a batch's people cover, in Google's two words. Derived from the grants' texts, never assumed."""
+
+    ad_user_data: bool
+    ad_personalization: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The ad account that a binding names. `login_account_id` is set when access goes through a manager account."""
+
+    account_id: str
+    login_account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One remote list on its bound account."""
+
+    account: Account
+    list_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The people of one request, after the last look. Made in `delivery` only.
+
+    `consent` is needed for additions and must be None for removals.
+    """
+
+    batch_id: bytes
+    operation: Operation
+    digests: Digests
+    consent: ConsentSignals | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.batch_id) != 16:
+            raise ValueError("a batch id has 16 bytes")
+        if len(self.digests) == 0 or not self.digests.without_null():
+            raise ValueError("a batch has at least one person, and a digest for each")
+        if (self.consent is not None) != (self.operation is Operation.ADD):
+            raise ValueError("consent goes with additions, and with nothing else")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a prepared message really holds, read back from its serialised bytes."""
+
+    account_id: str
+    list_id: str
+    operation: Operation
+    identifiers: list[str] = field(repr=False)
+
+
+class Prepared(Protocol):
+    """One request, built and not yet sent."""
+
+    def contents(self) -> Contents:
+        """Parse the bytes that will go out, and say what they hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The platform took the request; `request_id` asks for its result later."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The platform refused the request, provably without effect. `code` is from the destination's error table."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoReceipt:
+    """No answer, or none that says what happened: the request may have had its effect."""
+
+    code: str
+
+
+Receipt = Accepted | Refused | NoReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class StillProcessing:
+    """No result yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """Applied in full. `records` is the platform's own count, `warnings` counts by reason code."""
+
+    records: int
+    warnings: tuple[tuple[str, int], ...] = ()
+    match_rate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartlyRefused:
+    """Some of the batch was refused; which people is not told."""
+
+    records: int
+    errors: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nothing of the batch was applied."""
+
+    errors: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeverSeen:
+    """The platform does not know the request, or keeps no result so old."""
+
+    code: str
+
+
+Settlement = StillProcessing | Succeeded | PartlyRefused | Failed | NeverSeen
+
+
+@dataclass(frozen=True, slots=True)
+class ListSpec:
+    """What a remote list is created with. `name` is opaque and `code` finds the list again after a lost answer."""
+
+    code: str
+    name: str
+    membership_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListFacts:
+    """What the platform says of a list. Sizes are None while it does not know them; `match_rate` is a percentage."""
+
+    list_id: str
+    code: str
+    name: str
+    open: bool
+    membership_days: int | None
+    size: int | None
+    match_rate: int | None
+    closing_reason: str | None
+
+
+class Destination(Protocol):
+    """The transport to one recipient.
+
+    Every method may raise `NeedsFix` (credentials, permissions, terms), `TryAgain` (busy, down; nothing happened) and nothing else.
+    `send` raises nothing: whatever happens on the way is a receipt.
+    """
+
+    name: str
+    recipient: Recipient
+    batch_size: int
+
+    def find_list(self, account: Account, code: str) -> ListFacts | None:
+        """The list with this code on this account; None when the account, read with our credentials, has none."""
+
+    def create_list(self, account: Account, spec: ListSpec) -> ListFacts:
+        """Create a list; raises `NotKnown` as well when the answer was lost (look it up by its code)."""
+
+    def read_list(self, target: Target) -> ListFacts | None:
+        """The list with this id; None only when an authenticated read of the account proves that it is gone."""
+
+    def prepare(self, target: Target, batch: Batch) -> Prepared:
+        """Build the one request of a batch."""
+
+    def send(self, prepared: Prepared) -> Receipt:
+        """Send it once."""
+
+    def status(self, request_id: str, operation: Operation, *, sent_at: datetime, now: datetime) -> Settlement:
+        """Ask what became of an accepted request. Times are UTC."""
+
+    def close(self) -> None:
+        """Release connections."""
