@@ -1,26 +1,32 @@
 """What a customer store must be able to do: read its views in one snapshot, as Arrow, minimally.
 
-It reads people and decides nothing. Every fact crosses as text (`string`): times as ISO 8601 in UTC with `Z` or `+00:00`, booleans as `0` and
-`1`, whole numbers in decimal, null as null. Values are parsed once, in screening, where what does not parse is counted. The e-mail
-column never crosses as text: it is split off into `Addresses`.
+It reads people and decides nothing. Every fact crosses as text (`string`): times as ISO 8601 in UTC with `Z` or
+`+00:00`, booleans as `0` and `1`, whole numbers in decimal, null as null. Values are parsed once, in screening, where
+what does not parse is counted. The e-mail column never crosses as text: it is split off into `Addresses`.
 """
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
 
 from nestaudience.customers.contract import View
 from nestaudience.hashing.digests import Addresses
 
+WARNINGS: Final = frozenset({"column_not_needed", "optional_view_missing"})
+"""Codes of problems that hinder no run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One stretch of a view. `facts` has the view's columns but `email`, in the contract's order, all `string`;
-    `addresses` has one entry a row for the views that have an `email` column, None for the others."""
+    """One stretch of a view.
+
+    `facts` has the view's columns but `email`, in the contract's order, all `string`; `addresses` has one entry a row
+    for the views that have an `email` column, None for the others.
+    """
 
     facts: pa.RecordBatch
     addresses: Addresses | None
@@ -33,6 +39,11 @@ class StoreProblem:
     code: str
     where: str
     next_step: str
+
+    @property
+    def is_warning(self) -> bool:
+        """True when runs may go on as if nothing were wrong."""
+        return self.code in WARNINGS
 
 
 class Snapshot(Protocol):
@@ -47,14 +58,18 @@ class Snapshot(Protocol):
         accounts: pa.StringArray | None = None,
         noes_since: datetime | None = None,
         segments: frozenset[tuple[str, str]] | None = None,
+        now: datetime | None = None,
     ) -> Iterator[Sheet]:
-        """Stream a view, or only the rows of these account ids.
+        """Stream a view, or only the rows of these account ids. No row gives no sheet; no order is promised.
 
-        `noes_since` (consent_event, rights_event, account) keeps what may hold a new no: rows that are no grant or lift and were recorded,
-        or account rows that changed, at this time or later, and rows whose clock cannot be read.
-        `segments` (segment_member) keeps rows of these (controller_id, segment_code) pairs.
-        For `account`, e-mail is read only where the rules allow: an `ad_matching` grant, a no of the account's own, a minor, a protected
-        person; elsewhere the address is null. The extra column `email_read` (`0` or `1`) says which.
+        `noes_since` (consent_event, rights_event, account) keeps what may hold a new no: rows that are no grant or
+        lift and were recorded, or account rows that changed, at this time or later, and rows whose clock cannot be
+        read. `segments` (segment_member) keeps rows of these (controller_id, segment_code) pairs. `now` (account,
+        required there) is the time by which a birth year makes a minor. For `account`, e-mail is read only where the
+        rules allow: an `ad_matching` grant, a no of the account's own, a minor, a protected person; elsewhere the
+        address is null. The extra last column `email_read` (`0` or `1`) says which.
+
+        Raises `ValueError` for an argument that the view has no use for, `TryAgain` and `NeedsFix` as the store does.
         """
 
 

@@ -44,6 +44,10 @@ class Addresses(_Private):
         """The addresses themselves. Called in `nestaudience.hashing` only; a test holds it."""
         return self._column
 
+    def filter(self, keep: pa.BooleanArray) -> "Addresses":
+        """The addresses of the rows that are kept, in their order."""
+        return Addresses(self._column.filter(keep))
+
     def __len__(self) -> int:
         return len(self._column)
 

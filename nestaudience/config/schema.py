@@ -1,0 +1,209 @@
+"""The configuration as data: one frozen model a table of the file. It reads no file and no secret.
+
+Each model checks itself; what must fit together between tables is checked in `load`. Secrets are named, never held. Months are
+calendar months; shares are percentages.
+"""
+
+from datetime import date
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from nestaudience.vocabulary import Environment, EventSource, Purpose, Recipient
+
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""A key: lower-case letters, digits, underscores."""
+Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,79}$")]
+"""The number of a document or case kept elsewhere."""
+SecretName = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:.+)$")]
+"""Where a secret lies: `env:NAME` or `file:PATH`. Never the secret."""
+Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
+DataInput = Literal["orders", "visits", "clicks"]
+DISCLOSED_INPUTS: Final = frozenset({"orders", "visits", "clicks"})
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Policy(_Table):
+    """The privacy policy that the system implements."""
+
+    version: Reference
+    """Its own date of last change."""
+
+
+class Controller(_Table):
+    """A group company answerable for its customers' data. `code` is the neutral word for it in names of lists."""
+
+    key: Code
+    legal_name: str
+    organisation_number: Annotated[str, StringConstraints(pattern=r"^[0-9]{6}-[0-9]{4}$")]
+    code: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,3}$")]
+    joint_with: tuple[str, ...] = ()
+    """Must stay empty: joint controllers are not supported."""
+
+
+class RecipientTable(_Table):
+    """The legal entity behind a recipient, and what lets data reach it."""
+
+    key: Recipient
+    legal_name: str
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    transfer_mechanism: Reference
+    terms_reference: Reference
+    terms_confirmed_on: date
+
+
+class Text(_Table):
+    """A consent text that was shown, and what it covered."""
+
+    version: Reference
+    valid_from: AwareDatetime
+    controllers: tuple[str, ...]
+    purposes: tuple[Purpose, ...]
+    recipients: tuple[Recipient, ...] = ()
+    google_signals: tuple[Literal["ad_user_data", "ad_personalization"], ...] = ()
+
+
+class Store(_Table):
+    """The customer store: which adapter, and where."""
+
+    kind: Literal["sqlite"] = "sqlite"
+    path: str
+
+
+class LedgerTable(_Table):
+    """Where the ledger, its keys and its head lie. The head stays beside the keys, not beside the ledger."""
+
+    path: str
+    keys: SecretName
+    head: str
+    origin: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9./-]{2,99}$")]
+    anchor_directory: str | None = None
+
+
+class EngineTable(_Table):
+    """How much of the machine a run takes."""
+
+    memory: Annotated[str, StringConstraints(pattern=r"^[0-9]+(MB|GB)$")] = "2GB"
+    threads: Annotated[int, Field(ge=1, le=64)] = 2
+    spill_directory: str | None = None
+
+
+class Screening(_Table):
+    """The limits of the rules."""
+
+    skew_minutes: Annotated[int, Field(ge=1, le=15)] = 5
+    consent_months: Annotated[int, Field(ge=1, le=36)] = 24
+    cookie_months: Annotated[int, Field(ge=1, le=24)] = 12
+    inactive_months: Annotated[int, Field(ge=1, le=36)] = 24
+    countries: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")], ...] = ("SE",)
+    irrelevant_purposes: tuple[str, ...] = ()
+    cookies_block_matching: bool = True
+    withdrawals_group_wide: bool = True
+    require_verified_address: bool = True
+    unverified_decision: Reference | None = None
+    """The data protection officer's decision; needed when `require_verified_address` is off."""
+
+
+class Gates(_Table):
+    """The limits of the brakes."""
+
+    smallest_list: Annotated[int, Field(ge=100)] = 1000
+    change_percent: Annotated[int, Field(ge=5, le=50)] = 20
+    change_people: Annotated[int, Field(ge=100)] = 500
+    feed_age_minutes: Annotated[int, Field(ge=5, le=1440)] = 60
+
+
+class DestinationTable(_Table):
+    """One transport to a recipient: credentials by name; endpoint and certificate only in the sandbox."""
+
+    name: Literal["google_data_manager"]
+    credentials: SecretName | None = None
+    """A service account's key file or token. Left out, the machine's own identity is used (production)."""
+    endpoint: str | None = None
+    certificate: str | None = None
+    timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 120
+    terms_accepted_by: Reference | None = None
+    terms_accepted_on: date | None = None
+
+
+class AdAccount(_Table):
+    """Which ad account belongs to which controller: the binding that a batch is checked against."""
+
+    controller: str
+    destination: Literal["google_data_manager"]
+    account_id: Digits
+    login_account_id: Digits | None = None
+
+
+class Approval(_Table):
+    """Who asked for a segment and who let it pass. Recorded and checked, not authenticated."""
+
+    owner: Reference
+    approver: Reference
+    approved_on: date
+    dpia: Reference
+    sensitive: Literal["reviewed_not_sensitive", "reviewed_sensitive", "not_reviewed"] = "not_reviewed"
+
+
+class Segment(_Table):
+    """A rule that selects account holders of one controller; the rule itself lives in the store."""
+
+    code: Code
+    controller: str
+    name: str
+    data_inputs: tuple[str, ...] = Field(min_length=1)
+    approval: Approval
+
+    @property
+    def uses_orders(self) -> bool:
+        """True when order lines feed the segment."""
+        return "orders" in self.data_inputs
+
+    @property
+    def uses_site(self) -> bool:
+        """True when visits or clicks feed it."""
+        return bool({"visits", "clicks"} & set(self.data_inputs))
+
+
+class AudienceTable(_Table):
+    """One remote list: a segment for a recipient, through a destination."""
+
+    controller: str
+    segment: str
+    destination: Literal["google_data_manager"]
+    number: Annotated[int, Field(ge=1, le=9999)]
+    membership_days: Annotated[int, Field(ge=7, le=540)] = 30
+    ends_on: date | None = None
+    smallest_list: Annotated[int, Field(ge=100)] | None = None
+
+
+RECIPIENT_OF: Final[dict[str, Recipient]] = {"google_data_manager": Recipient.GOOGLE}
+"""Which recipient a destination reaches."""
+
+LISTS: Final[dict[str, type[_Table]]] = {
+    "controllers": Controller,
+    "recipients": RecipientTable,
+    "texts": Text,
+    "destinations": DestinationTable,
+    "ad_accounts": AdAccount,
+    "segments": Segment,
+    "audiences": AudienceTable,
+}
+"""The tables of which a file has several."""
+
+SINGLES: Final[dict[str, type[_Table]]] = {
+    "policy": Policy,
+    "store": Store,
+    "ledger": LedgerTable,
+    "engine": EngineTable,
+    "screening": Screening,
+    "gates": Gates,
+}
+"""The tables of which a file has one."""
+
+Sources = dict[str, EventSource]
+Document = dict[str, Any]
+"""The file as TOML gives it."""

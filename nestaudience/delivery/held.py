@@ -1,0 +1,89 @@
+"""What the lists may hold, in memory: rows from the ledger for the engine, and sealed digests by row number for delivery.
+
+The engine gets tokens and flags; the sealed digests stay here and are opened only for the people of one batch. It changes no state.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nestaudience.errors import MustStop
+from nestaudience.hashing.digests import DIGEST_TYPE, Digests
+from nestaudience.hashing.sealing import matches, unseal
+from nestaudience.hashing.tokens import Tokens
+from nestaudience.ledger.keys import KeyRing, KeyUse
+from nestaudience.ledger.memory import HELD_FIELDS, Memory
+from nestaudience.screening.engine import tokens_to_uuid
+from nestaudience.screening.screen import HELD_SCHEMA
+from nestaudience.vocabulary import Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Every membership that may stand on a list at one moment; `rows` in the form of `HELD_FIELDS`, numbered from 0."""
+
+    rows: pa.Table
+
+    def for_engine(self, audience_numbers: Mapping[int, int]) -> pa.Table:
+        """The rows as screening and delta see them (`HELD_SCHEMA`). `audience_numbers`: list number -> audience's number; rows of
+        other lists are left out."""
+        lists = pa.array(list(audience_numbers), pa.int64())
+        numbers = pa.array(list(audience_numbers.values()), pa.int32())
+        place = pc.index_in(self.rows.column("list_no"), value_set=lists)
+        columns = {
+            "audience_no": numbers.take(place.combine_chunks() if isinstance(place, pa.ChunkedArray) else place),
+            "held_no": pa.array(range(self.rows.num_rows), pa.int64()),
+        }
+        columns |= {name: _uuid(self.rows.column(name)) for name in ("account_token", "person_token")}
+        columns["digest"] = _uuid(self.rows.column("digest_token"))
+        flags = ("confirmed", "in_flight", "removing", "owed")
+        columns |= {name: pc.cast(self.rows.column(name), pa.bool_()) for name in flags}
+        table = pa.table([columns[name] for name in HELD_SCHEMA.names], schema=HELD_SCHEMA)
+        return table.filter(pc.is_valid(table.column("audience_no")))
+
+    def member_ids(self, numbers: pa.Array) -> pa.Array:
+        """The ledger's row ids of these rows."""
+        return _one(self.rows.column("member_id").take(numbers))
+
+    def open(self, numbers: pa.Array, recipient: Recipient, keys: KeyRing, tokens: Tokens) -> Digests:
+        """The digests of these rows. Raises `MustStop`: `sealed_digest_damaged` when one does not fit the token kept beside it."""
+        rows = self.rows.take(numbers)
+        parts: list[tuple[pa.Array, Digests]] = []
+        for key_id in pc.unique(rows.column("seal_key")).to_pylist():
+            key = keys.by_id(KeyUse.SEAL, key_id)
+            if key is None:
+                raise MustStop("seal_key_missing", "the key ring", "put the retired seal key back; it opens older memberships")
+            places = pc.indices_nonzero(pc.equal(rows.column("seal_key"), key_id))
+            some = rows.take(places)
+            opened = unseal(
+                key.reveal(),
+                _one(some.column("batch_id")),
+                _one(some.column("position").cast(pa.int32())),
+                _one(some.column("sealed_digest")),
+                recipient,
+            )
+            if not pc.all(matches(tokens, opened, _one(some.column("digest_token")))).as_py():
+                raise MustStop("sealed_digest_damaged", "the ledger", "run `nestaudience audit verify`; a membership does not open")
+            parts.append((places, opened))
+        if not parts:
+            return Digests(pa.array([], DIGEST_TYPE), recipient)
+        order = pc.array_sort_indices(pa.concat_arrays([places for places, _ in parts]))
+        return Digests(pa.concat_arrays([opened.column for _, opened in parts]), recipient).take(order)
+
+
+def read_held(memory: Memory, now: datetime) -> Held:
+    """What the ledger says that the lists may hold at this moment (UTC)."""
+    return Held(pa.Table.from_batches(memory.held(now), HELD_FIELDS))
+
+
+def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    if isinstance(column, pa.ChunkedArray):
+        return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return column
+
+
+def _uuid(column: pa.ChunkedArray) -> pa.Array:
+    return tokens_to_uuid(_one(column))

@@ -1,0 +1,69 @@
+"""Each person's random salt, by row number, for the leaves of the batches that a run sends.
+
+The engine joins persons by token and says a row number; the salts themselves stay in one array here. New persons get theirs before anything about
+them is written. No salt is ever derived from anything.
+"""
+
+from collections.abc import Callable
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from nestaudience.hashing.commitments import person_keys
+from nestaudience.ledger.memory import Memory
+from nestaudience.screening.engine import tokens_to_uuid, uuid_to_tokens
+
+Bytes2D = npt.NDArray[np.uint8]
+
+
+class Salts:
+    """The salts of everybody whom this run may name in a batch."""
+
+    def __init__(self, engine: duckdb.DuckDBPyConnection, memory: Memory, randomness: Callable[[int], bytes]) -> None:
+        self._engine = engine
+        self._memory = memory
+        self._randomness = randomness
+        persons = memory.persons()
+        self._salts = _rows(persons.column("salt"))
+        engine.execute("CREATE OR REPLACE TABLE person_row (person_token UUID, person_row BIGINT)")
+        self._index(persons.column("person_token").combine_chunks(), 0)
+
+    def admit(self, query: str) -> int:
+        """Give a salt to every person that this engine query names (one column, `person_token`) and that has none; how many."""
+        fresh = self._engine.execute(
+            f"SELECT DISTINCT q.person_token FROM ({query}) q ANTI JOIN person_row p ON p.person_token = q.person_token"  # noqa: S608 (ours)
+            " WHERE q.person_token IS NOT NULL"
+        ).to_arrow_table()
+        tokens = uuid_to_tokens(fresh.column("person_token"))
+        salts = self._memory.add_persons(tokens, self._randomness)
+        self._index(tokens, len(self._salts))
+        self._salts = np.concatenate([self._salts, _rows(salts)])
+        return len(tokens)
+
+    def keys_of(self, person_tokens: pa.Array, master: bytes) -> Bytes2D:
+        """Person keys of these tokens (`uuid`), in their order: uint8 [n, 32]."""
+        self._engine.register("asked_persons", pa.table({"place": pa.array(range(len(person_tokens)), pa.int64()), "person_token": person_tokens}))
+        rows = self._engine.execute(
+            "SELECT p.person_row FROM asked_persons a JOIN person_row p ON p.person_token = a.person_token ORDER BY a.place"
+        ).to_arrow_table()
+        self._engine.unregister("asked_persons")
+        numbers = rows.column("person_row").to_numpy()
+        if len(numbers) != len(person_tokens):
+            raise ValueError("everybody in a batch was admitted before")
+        return person_keys(master, self._salts[numbers])
+
+    def _index(self, tokens: pa.Array, first: int) -> None:
+        table = pa.table({"person_token": tokens_to_uuid(tokens), "person_row": pa.array(range(first, first + len(tokens)), pa.int64())})
+        self._engine.register("new_persons", table)
+        self._engine.execute("INSERT INTO person_row SELECT * FROM new_persons")
+        self._engine.unregister("new_persons")
+
+
+def _rows(column: pa.ChunkedArray | pa.Array) -> Bytes2D:
+    joined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not len(joined):
+        return np.empty((0, 32), dtype=np.uint8)
+    buffer = np.frombuffer(joined.buffers()[1], dtype=np.uint8)
+    return buffer[joined.offset * 32 : (joined.offset + len(joined)) * 32].reshape(len(joined), 32)

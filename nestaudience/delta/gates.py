@@ -1,0 +1,59 @@
+"""Gates: what stops additions or ordinary removals on a list. A no is stopped by none of them, and has no parameter here.
+
+Pure: numbers in, closed gates out.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A closed gate: its code, and what it holds. `next_step` says what opens it."""
+
+    code: str
+    additions: bool
+    ordinary: bool
+    next_step: str
+
+    def __post_init__(self) -> None:
+        if not (self.additions or self.ordinary):
+            raise ValueError("a closed gate holds something")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one list's brakes. `ever_held` is False until the list held anybody."""
+
+    smallest: int
+    change_percent: int
+    change_people: int
+    ever_held: bool
+
+
+def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits) -> tuple[Gate, ...]:
+    """The gates `too_small` and `anomaly` for one list. `held` is everything that may be on it at the start."""
+    allowed = max(held * limits.change_percent // 100, limits.change_people)
+    closed = []
+    if wanted < limits.smallest:
+        closed.append(
+            Gate("too_small", additions=True, ordinary=False, next_step=f"the list opens at {limits.smallest} people; {wanted} are wanted")
+        )
+    if limits.ever_held and additions > allowed:
+        closed.append(
+            Gate("anomaly_additions", additions=True, ordinary=False, next_step=f"{additions} would join, {allowed} may; look at the segment")
+        )
+    if ordinary > allowed:
+        closed.append(
+            Gate("anomaly_removals", additions=False, ordinary=True, next_step=f"{ordinary} would leave, {allowed} may; look at the segment")
+        )
+    return tuple(closed)
+
+
+def stop_additions(code: str, next_step: str) -> Gate:
+    """A gate that lets removals of every kind leave."""
+    return Gate(code, additions=True, ordinary=False, next_step=next_step)
+
+
+def only_noes(code: str, next_step: str) -> Gate:
+    """A gate that lets only noes leave."""
+    return Gate(code, additions=True, ordinary=True, next_step=next_step)

@@ -1,0 +1,141 @@
+"""What would bring every list into line: removals (noes and ordinary ones), additions, and which gates hold some of them.
+
+Pure over the engine's columns: it sends nothing, writes nothing, and reads neither clock nor platform. Removals are measured against what may be
+there, additions against what is confirmed.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from nestaudience.delta.gates import Gate, Limits, brakes
+from nestaudience.screening.engine import run_file
+from nestaudience.screening.rules import Funnel
+from nestaudience.screening.screen import Screened
+from nestaudience.vocabulary import NO_MASK, AudienceKey, Reason
+
+_PACKAGE: Final = "nestaudience.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one list's delta holds, in people (distinct digests)."""
+
+    held: int
+    wanted: int
+    noes: int
+    ordinary: int
+    additions: int
+    removing: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudiencePlan:
+    """One audience's delta with its gates. `gates` are the closed ones; what they hold is not sent."""
+
+    key: AudienceKey
+    funnel: Funnel
+    counts: Counts
+    gates: tuple[Gate, ...]
+
+    @property
+    def removals_to_send(self) -> int:
+        """Noes always; ordinary removals unless a gate holds them."""
+        return self.counts.noes + (0 if self.holds_ordinary else self.counts.ordinary)
+
+    @property
+    def additions_to_send(self) -> int:
+        """Additions, unless a gate holds them."""
+        return 0 if self.holds_additions else self.counts.additions
+
+    @property
+    def holds_additions(self) -> bool:
+        """True when some gate stops additions."""
+        return any(gate.additions for gate in self.gates)
+
+    @property
+    def holds_ordinary(self) -> bool:
+        """True when some gate stops ordinary removals."""
+        return any(gate.ordinary for gate in self.gates)
+
+    def as_dict(self) -> dict[str, object]:
+        """Keys and counts only."""
+        return {
+            "audience": self.key,
+            "candidates": self.funnel.candidates,
+            "eligible": self.funnel.eligible,
+            "refused": dict(self.funnel.refused),
+            "held": self.counts.held,
+            "wanted": self.counts.wanted,
+            "noes": self.counts.noes,
+            "ordinary": self.counts.ordinary,
+            "additions": self.counts.additions,
+            "send_removals": self.removals_to_send,
+            "send_additions": self.additions_to_send,
+            "gates": [gate.code for gate in self.gates],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The deltas of all audiences, in the engine's tables `removal` and `addition`. Made by `work_out` only."""
+
+    screened: Screened
+    plans: dict[AudienceKey, AudiencePlan]
+
+    def removals(self, key: AudienceKey) -> pa.Table:
+        """The removals that may be sent, noes first: `digest` uuid, `held_nos` list<int64>, `person_token` uuid, `is_no`, `mask`, `moved`."""
+        ordinary = not self.plans[key].holds_ordinary
+        query = (
+            "SELECT digest, held_nos, person_token, is_no, mask, moved FROM removal WHERE audience_no = ? AND (is_no OR ?) "
+            "ORDER BY is_no DESC, digest"
+        )
+        return self._engine.execute(query, [self.screened.number(key), ordinary]).to_arrow_table()
+
+    def additions(self, key: AudienceKey) -> pa.Table:
+        """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8."""
+        query = (
+            "SELECT digest, account_token, person_token, row_no, signals FROM addition WHERE audience_no = ? AND NOT ? ORDER BY place"
+        )
+        return self._engine.execute(query, [self.screened.number(key), self.plans[key].holds_additions]).to_arrow_table()
+
+    def reasons(self, key: AudienceKey) -> dict[str, int]:
+        """Why people leave: reason codes (any of a person's), `left_segment` and `address_changed`, with counts that may overlap."""
+        rows = self._engine.execute(
+            "SELECT mask, moved, count(*) FROM removal WHERE audience_no = ? GROUP BY mask, moved", [self.screened.number(key)]
+        ).fetchall()
+        found: dict[str, int] = {}
+        for mask, moved, count in rows:
+            codes = [reason.value for reason in Reason if mask & reason.bit]
+            codes += ["address_changed"] if moved else []
+            for code in codes or ["left_segment"]:
+                found[code] = found.get(code, 0) + count
+        return dict(sorted(found.items()))
+
+    @property
+    def _engine(self) -> duckdb.DuckDBPyConnection:
+        return self.screened.connection
+
+
+def work_out(screened: Screened, limits: dict[AudienceKey, Limits], closed: dict[AudienceKey, tuple[Gate, ...]]) -> Delta:
+    """The delta of every audience. `closed` are the gates that are closed already, whatever the counts; `limits` those of the brakes."""
+    engine = screened.connection
+    engine.execute("SET VARIABLE no_mask = $mask::UBIGINT", {"mask": NO_MASK})
+    run_file(engine, _PACKAGE, "01_delta.sql")
+    rows = engine.execute(
+        """SELECT au.key, (SELECT count(DISTINCT digest) FROM held h WHERE h.audience_no = au.audience_no),
+                  (SELECT count(*) FROM wanted w WHERE w.audience_no = au.audience_no),
+                  (SELECT count(*) FILTER (is_no) FROM removal r WHERE r.audience_no = au.audience_no),
+                  (SELECT count(*) FILTER (NOT is_no) FROM removal r WHERE r.audience_no = au.audience_no),
+                  (SELECT count(*) FROM addition a WHERE a.audience_no = au.audience_no),
+                  (SELECT count(DISTINCT digest) FROM held h WHERE h.audience_no = au.audience_no AND h.removing)
+           FROM audience au ORDER BY au.audience_no"""
+    ).fetchall()
+    plans = {}
+    for key, *numbers in rows:
+        counts = Counts(*numbers)
+        gates = (*closed.get(key, ()), *brakes(counts.held, counts.wanted, counts.ordinary, counts.additions, limits[key]))
+        plans[key] = AudiencePlan(key, screened.funnel(key), counts, gates)
+    return Delta(screened, plans)

@@ -1,0 +1,30 @@
+-- One row a wanted digest: of several eligible accounts with one address, the one with the smallest token stands for it.
+CREATE OR REPLACE TABLE wanted AS
+SELECT c.audience_no, c.digest, min(c.account_token) AS account_token, arg_min(c.row_no, c.account_token) AS row_no,
+       arg_min(a.person_token, c.account_token) AS person_token, min(c.signals) AS signals
+FROM candidate c JOIN answer a ON a.subject_no = c.subject_no
+WHERE c.mask = 0 GROUP BY c.audience_no, c.digest;
+
+-- Additions are measured against what is confirmed or on its way; while a removal is on its way, an addition could overtake it, and waits.
+CREATE OR REPLACE TABLE addition AS
+SELECT w.*, rank AS place FROM (SELECT *, row_number() OVER (PARTITION BY audience_no ORDER BY digest) - 1 AS rank FROM wanted) w
+ANTI JOIN (SELECT audience_no, digest FROM held WHERE confirmed OR in_flight OR removing) h
+ON h.audience_no = w.audience_no AND h.digest = w.digest;
+
+-- Removals are measured against everything that may be there. A removal is a no if any of its reasons is, if the address was changed, or if it
+-- was under way before.
+CREATE OR REPLACE TABLE removal AS
+WITH lost AS (
+    SELECT * FROM held WHERE NOT removing
+    AND NOT EXISTS (SELECT 1 FROM wanted w WHERE w.audience_no = held.audience_no AND w.digest = held.digest)
+), judged AS (
+    SELECT l.*, CASE WHEN au.recipient = 'google' THEN a.google ELSE a.meta END
+                | flag(au.uses_orders AND a.analysis, r_analysis_objected()) AS mask,
+           NOT a.gone AND coalesce(CASE WHEN au.recipient = 'google' THEN a.digest_google ELSE a.digest_meta END <> l.digest, false) AS moved
+    FROM lost l JOIN audience au USING (audience_no)
+    LEFT JOIN answer a ON a.account_token = l.account_token AND a.controller = au.controller
+)
+SELECT audience_no, digest, list(DISTINCT held_no ORDER BY held_no) AS held_nos, any_value(account_token) AS account_token,
+       any_value(person_token) AS person_token, bit_or(coalesce(mask, 0)) AS mask,
+       bool_or((coalesce(mask, 0) & getvariable('no_mask')) > 0 OR moved OR owed) AS is_no, bool_or(moved) AS moved
+FROM judged GROUP BY audience_no, digest;

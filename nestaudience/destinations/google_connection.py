@@ -1,0 +1,173 @@
+"""How this program reaches Google: credentials, an optional endpoint on this machine, the SDK's clients, and their silence.
+
+It reads a key file, or the application default credentials, and opens channels. It reads no environment variable of its own and
+sends nothing.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import google.auth
+import grpc
+from google.ads import datamanager_v1 as dm
+from google.api_core.client_options import ClientOptions
+from google.auth.exceptions import GoogleAuthError
+from google.oauth2 import service_account
+
+from nestaudience.destinations.google_errors import remedy_of
+
+SCOPE: Final = "https://www.googleapis.com/auth/datamanager"
+"""https://developers.google.com/data-manager/api/devguides/quickstart/set-up-access (read 2026-11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccountFile:
+    """Credentials in a service account's key file (JSON)."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationDefault:
+    """The credentials that the machine offers: workload identity, impersonation, or a login of gcloud."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxToken:
+    """The sandbox's bearer token."""
+
+    token: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.token:
+            raise ValueError("a sandbox token is not empty")
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxEndpoint:
+    """A server on this machine that stands in for Google: `localhost:PORT` or a loopback address, and its CA (PEM)."""
+
+    target: str
+    ca_pem: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        host, _, port = self.target.rpartition(":")
+        if not port.isdecimal() or not _is_loopback(host.strip("[]")):
+            raise ValueError("an endpoint other than Google's own must be on this machine, as host:port")
+        if not self.ca_pem:
+            raise ValueError("an endpoint needs the certificate of its CA")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleDataManagerSettings:
+    """Everything that the destination is told, decided beforehand.
+
+    `terms_accepted`: the configuration records that the Customer Match terms were accepted in the ad accounts. `timeout_seconds`
+    holds for each call. `read_waits`: seconds before each repetition of a read that found Google down; writes are never repeated.
+    `page_size` of the list call, at most 1 000.
+    """
+
+    credentials: ServiceAccountFile | ApplicationDefault | SandboxToken
+    terms_accepted: bool
+    endpoint: SandboxEndpoint | None = None
+    timeout_seconds: float = 60.0
+    read_waits: tuple[float, ...] = (1.0, 2.0, 4.0)
+    page_size: int = 1000
+
+    def __post_init__(self) -> None:
+        if (self.endpoint is None) == isinstance(self.credentials, SandboxToken):
+            raise ValueError("a sandbox token goes with an endpoint on this machine, and with nothing else")
+        if not 0 < self.timeout_seconds <= 600 or any(wait < 0 for wait in self.read_waits):
+            raise ValueError("a timeout is above 0 and at most 600 seconds, and no wait is negative")
+        if not 1 <= self.page_size <= 1000:
+            raise ValueError("a page has 1 to 1 000 lists")
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The two services of the SDK that this destination uses."""
+
+    ingestion: dm.IngestionServiceClient
+    lists: dm.UserListServiceClient
+
+    def close(self) -> None:
+        """Close their channels."""
+        self.ingestion.transport.close()  # type: ignore[no-untyped-call]  # the SDK says no types here
+        self.lists.transport.close()  # type: ignore[no-untyped-call]  # the SDK says no types here
+
+
+def connect(settings: GoogleDataManagerSettings) -> Clients:
+    """The SDK's clients for these settings. Nothing is sent yet. Raises `NeedsFix` for credentials that cannot be loaded."""
+    if settings.endpoint is not None and isinstance(settings.credentials, SandboxToken):
+        return Clients(
+            dm.IngestionServiceClient(
+                transport=dm.IngestionServiceClient.get_transport_class("grpc")(
+                    channel=_channel(settings.endpoint, settings.credentials)
+                )
+            ),
+            dm.UserListServiceClient(
+                transport=dm.UserListServiceClient.get_transport_class("grpc")(
+                    channel=_channel(settings.endpoint, settings.credentials)
+                )
+            ),
+        )
+    credentials = _load(settings.credentials)
+    if credentials is None:
+        remedy = remedy_of("credentials_unusable")
+        raise remedy.error("credentials_unusable", "google_data_manager.credentials", remedy.next_step)
+    # The endpoint is named so that no variable of the environment can choose another.
+    options = ClientOptions(api_endpoint=dm.IngestionServiceClient.DEFAULT_ENDPOINT, universe_domain="googleapis.com")
+    return Clients(
+        dm.IngestionServiceClient(credentials=credentials, client_options=options),
+        dm.UserListServiceClient(credentials=credentials, client_options=options),
+    )
+
+
+def _load(source: ServiceAccountFile | ApplicationDefault | SandboxToken) -> Any:
+    """Credentials of the SDK's kind, or None when they cannot be had."""
+    try:
+        if isinstance(source, ServiceAccountFile):
+            return service_account.Credentials.from_service_account_file(str(source.path), scopes=[SCOPE])  # type: ignore[no-untyped-call]
+        return google.auth.default(scopes=[SCOPE])[0]
+    except (OSError, ValueError, GoogleAuthError):
+        return None
+
+
+def _channel(endpoint: SandboxEndpoint, credentials: SandboxToken) -> grpc.Channel:
+    """A TLS channel that trusts one CA only and carries the token; message sizes as the SDK sets them, and no proxy."""
+    secure = grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(root_certificates=endpoint.ca_pem), grpc.access_token_call_credentials(credentials.token)
+    )
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
+    return grpc.secure_channel(endpoint.target, secure, options=options)
+
+
+_LOUD: Final = ("google.ads.datamanager_v1", "google.api_core", "google.auth", "grpc")
+
+
+def silence() -> None:
+    """Switch off every logger of the SDK and below: at DEBUG they print whole requests, and on a failure what the server said.
+
+    Called before each call, because a program that configures its logging later switches all loggers on again.
+    """
+    for logger in _loud_loggers():
+        logger.disabled = True
+
+
+def _loud_loggers() -> Iterator[logging.Logger]:
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.startswith(_LOUD):
+            yield logger

@@ -1,0 +1,166 @@
+"""The address rule: what a written e-mail address becomes before it is hashed, for each recipient.
+
+Two forms of the same rule live here: `normalise_one` says it, one address at a time, and `normalise` does it for a column. ASCII
+addresses take Arrow's kernels there; the others, about one in a thousand, go through the reference row by row. Nothing is hashed,
+stored or sent here, and a refusal names a reason and never the address.
+
+    all         trim White_Space; NFC; lower-case; NFC again; then refuse what no platform could match
+    Google      gmail.com and googlemail.com only: drop the dots of the local part, and everything from its first plus sign
+                (https://developers.google.com/data-manager/api/devguides/concepts/formatting, read 2026-11-22)
+    Meta        nothing more
+                (https://developers.facebook.com/docs/marketing-api/audiences/guides/custom-audiences, copy of 2026-09-12)
+    canonical   Google's form with googlemail.com folded into gmail.com, else Meta's form: the same person, an internal key only
+
+Why NFC twice: lower-casing can undo it. J with a caron has no composed capital but a composed small letter, and U+0130 becomes
+an i and a dot above, which may have to change places with a mark that followed. Without the second pass one address written
+in two ways would be two people, and normalising twice would not be the same as once.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nestaudience.hashing.digests import Addresses
+from nestaudience.vocabulary import Recipient
+
+NORMALISER_VERSION: Final = f"1-unicode{unicodedata.unidata_version}"
+"""The version of this rule and of the Unicode tables under it, which come with the interpreter. Logged with every transfer."""
+
+WHITE_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+"""The characters with the Unicode property White_Space (PropList.txt). `str.strip()` would also take U+001C to U+001F."""
+
+GMAIL_DOMAINS: Final = frozenset({"gmail.com", "googlemail.com"})
+
+
+class Refusal(Enum):
+    """Why an address gives no digest. Not text on purpose: a refusal must never be hashed."""
+
+    NOT_TEXT = "not_text"
+    """Bytes that are not UTF-8, or a lone surrogate."""
+    WHITE_SPACE = "white_space"
+    """White space inside the address."""
+    CONTROL = "control"
+    FORMAT = "format"
+    """A character of category Cf: zero-width, direction marks, soft hyphen and the like, anywhere."""
+    AT_SIGN = "at_sign"
+    """None, or more than one."""
+    EMPTY_LOCAL = "empty_local"
+    EMPTY_LABEL = "empty_label"
+    DOMAIN_WITHOUT_DOT = "domain_without_dot"
+
+
+_BY_CATEGORY: Final = {"Cc": Refusal.CONTROL, "Cf": Refusal.FORMAT, "Cs": Refusal.NOT_TEXT}
+
+
+def normalise_one(text: str, recipient: Recipient) -> str | Refusal:
+    """One address by one recipient's rule: the normalised address, or why there is none. The reference for `normalise`."""
+    meta = _common_form(text)
+    if isinstance(meta, Refusal) or recipient is Recipient.META:
+        return meta
+    local, _, domain = meta.partition("@")
+    if domain not in GMAIL_DOMAINS:
+        return meta
+    local = local.partition("+")[0].replace(".", "")
+    return f"{local}@{domain}" if local else Refusal.EMPTY_LOCAL
+
+
+def canonical_one(text: str) -> str | Refusal:
+    """One address as the key of its person: Google's form with googlemail.com folded into gmail.com, else Meta's form."""
+    google = normalise_one(text, Recipient.GOOGLE)
+    if isinstance(google, Refusal):
+        return normalise_one(text, Recipient.META)
+    local, _, domain = google.partition("@")
+    return f"{local}@gmail.com" if domain in GMAIL_DOMAINS else google
+
+
+def _common_form(text: str) -> str | Refusal:
+    """What both recipients share. All checks look at the final form, so nothing that a mapping makes can slip through."""
+    form = unicodedata.normalize("NFC", text.strip(WHITE_SPACE))
+    form = unicodedata.normalize("NFC", form.lower())
+    for character in form:
+        if character in WHITE_SPACE:
+            return Refusal.WHITE_SPACE
+        refusal = _BY_CATEGORY.get(unicodedata.category(character))
+        if refusal is not None:
+            return refusal
+    if form.count("@") != 1:
+        return Refusal.AT_SIGN
+    local, _, domain = form.partition("@")
+    labels = domain.split(".")
+    if not local:
+        return Refusal.EMPTY_LOCAL
+    if domain and len(labels) == 1:
+        return Refusal.DOMAIN_WITHOUT_DOT
+    return form if all(labels) else Refusal.EMPTY_LABEL
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """A column of addresses, normalised: one entry per address in each, null where it was null or is refused.
+
+    `forms` has both recipients. `canonical` is the person's key. All stay sealed: they are addresses still.
+    """
+
+    forms: dict[Recipient, Addresses]
+    canonical: Addresses
+
+    def __post_init__(self) -> None:
+        if self.forms.keys() != set(Recipient) or any(len(form) != len(self.canonical) for form in self.forms.values()):
+            raise ValueError("every recipient has a form, and every form one entry per address")
+
+
+def normalise(addresses: Addresses) -> Normalised:
+    """A column of addresses by every recipient's rule. Bytes that are not UTF-8 are refused like any other bad address."""
+    column = addresses.reveal()
+    is_ascii = pc.string_is_ascii(column)
+    meta, google, canonical = _ascii_forms(pc.if_else(is_ascii, column, None))
+    other = pc.fill_null(pc.invert(is_ascii), fill_value=False)
+    if pc.any(other).as_py():
+        rows = _other_forms(column.filter(other))
+        meta, google, canonical = (
+            pc.replace_with_mask(form, other, values) for form, values in zip((meta, google, canonical), rows, strict=True)
+        )
+    return Normalised({Recipient.META: Addresses(meta), Recipient.GOOGLE: Addresses(google)}, Addresses(canonical))
+
+
+_ASCII_WHITE_SPACE: Final = " \t\n\v\f\r"
+_PLAIN: Final = r"\x21-\x2d\x2f-\x3f\x41-\x7e"
+"""Printable ASCII without the space, the dot and the at sign."""
+_ASCII_FORM: Final = rf"\A[.{_PLAIN}]+@[{_PLAIN}]+(?:\.[{_PLAIN}]+)+\z"
+
+
+def _ascii_forms(column: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
+    """Meta's, Google's and the canonical form of ASCII addresses. On ASCII, NFC changes nothing and Cf is empty."""
+    lower = pc.ascii_lower(pc.ascii_trim(column, characters=_ASCII_WHITE_SPACE))
+    meta = pc.if_else(pc.match_substring_regex(lower, _ASCII_FORM), lower, None)
+    at_googlemail = pc.ends_with(meta, "@googlemail.com")
+    folds = pc.fill_null(pc.or_(pc.ends_with(meta, "@gmail.com"), at_googlemail), fill_value=False)
+    mailbox = meta.filter(folds)
+    local = pc.replace_substring(pc.replace_substring_regex(mailbox, "[+@].*", "", max_replacements=1), ".", "")
+    local = pc.if_else(pc.equal(local, ""), None, local)
+    domain = pc.if_else(at_googlemail.filter(folds), "googlemail.com", "gmail.com")
+    google = pc.binary_join_element_wise(local, domain, "@")
+    person = pc.coalesce(pc.binary_join_element_wise(local, "gmail.com", "@"), mailbox)
+    return meta, pc.replace_with_mask(meta, folds, google), pc.replace_with_mask(meta, folds, person)
+
+
+def _other_forms(column: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
+    """The same three forms for addresses that are not ASCII, by the reference, row by row."""
+    texts = [_decoded(raw) for raw in column.cast(pa.binary()).to_pylist()]
+    meta = [normalise_one(text, Recipient.META) for text in texts]
+    google = [normalise_one(text, Recipient.GOOGLE) for text in texts]
+    canonical = [canonical_one(text) for text in texts]
+    return _as_column(meta), _as_column(google), _as_column(canonical)
+
+
+def _decoded(raw: bytes) -> str:
+    """The text of these bytes; a byte that is not UTF-8 becomes a lone surrogate, which the rule refuses as not text."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _as_column(forms: list[str | Refusal]) -> pa.StringArray:
+    return pa.array([None if isinstance(form, Refusal) else form for form in forms], pa.string())

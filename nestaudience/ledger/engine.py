@@ -1,0 +1,216 @@
+"""Opening the ledger's database: pragmas, permissions, transactions whose failures are ours, and what a ledger was born with.
+
+It knows no table but `meta`. Every write goes through `write`, which takes SQLite's write lock at once, so that what it reads
+first is still true when it writes. Foreign exceptions end here: they could carry a row.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+import nestaudience
+from nestaudience.errors import MustStop, NeedsFix
+from nestaudience.ledger.checkpoint import check_origin
+from nestaudience.ledger.entries import utc_text
+from nestaudience.ledger.schema import META
+from nestaudience.vocabulary import Environment
+
+Result = TypeVar("Result")
+Clock = Callable[[], datetime]
+"""Gives the present time, with a zone."""
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_WRITER: Final = "nestaudience_writer"
+
+
+def open_engine(path: Path, *, read_only: bool = False, busy_seconds: float = 10.0) -> Engine:
+    """An engine on this SQLite file: WAL, synchronous=FULL, secure_delete, foreign keys, and a wait of `busy_seconds` for a lock.
+
+    A missing file is made, readable by this user only (its WAL takes the same mode); `read_only` makes and changes nothing.
+    Raises `MustStop`: `ledger_unavailable`.
+    """
+    if not read_only:
+        _make_private(path)
+    mode = "ro" if read_only else "rw"
+    engine = sa.create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+        ),
+        poolclass=sa.QueuePool,
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        names = ["foreign_keys=ON", "recursive_triggers=ON", "synchronous=FULL", "secure_delete=ON", "trusted_schema=OFF"]
+        names += ["query_only=ON"] if read_only else ["journal_mode=WAL"]
+        for name in names:
+            connection.execute(f"PRAGMA {name}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writer = connection.get_execution_options().get(_WRITER, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return engine
+
+
+def write(engine: Engine, work: Callable[[Connection], Result]) -> Result:
+    """Do the work in one transaction that holds the write lock from its start, and commit it durably, or do nothing.
+
+    Raises what `work` raises, and `MustStop`: `ledger_unavailable` (locked, full, read-only, unreadable), `ledger_inconsistent`
+    (the tables refused a row).
+    """
+    return _transaction(engine, work, writer=True)
+
+
+def read(engine: Engine, work: Callable[[Connection], Result]) -> Result:
+    """Do the work on one unchanging view of the ledger. Raises as `write` does."""
+    return _transaction(engine, work, writer=False)
+
+
+def open_ledger(path: Path, *, environment: Environment, origin: str, clock: Clock, read_only: bool = False) -> Engine:
+    """Open the ledger in this file, or give birth to it when the file is missing or empty.
+
+    Raises `MustStop`: `ledger_missing` (read-only, no file), `environment` (born in another), `ledger_origin` (another log's),
+    `ledger_unrecognised` (no ledger), `ledger_newer` (made by a newer program), `ledger_unavailable`; `NeedsFix`:
+    `ledger_older` (`nestaudience ledger migrate`).
+    """
+    check_origin(origin)
+    if read_only and not path.exists():
+        raise MustStop("ledger_missing", "the ledger", "name the right file; there is none here")
+    engine = open_engine(path, read_only=read_only)
+    if not read_only and read(engine, _is_empty):
+        write(engine, lambda connection: _birth(connection, environment, origin, clock))
+    read(engine, lambda connection: _check(connection, environment, origin))
+    return engine
+
+
+def migrate_schema(engine: Engine) -> tuple[str, str]:
+    """Bring the tables to this program's schema: (revision before, revision after). Entries' bytes are never touched.
+
+    Backing up, leases and the entry that records it are the caller's. Raises `MustStop`: `ledger_newer`, `ledger_unavailable`.
+    """
+
+    def work(connection: Connection) -> tuple[str, str]:
+        before = schema_revision(connection)
+        if before and before not in _known_revisions():
+            raise _newer()
+        _upgrade(connection)
+        return before, schema_revision(connection)
+
+    return write(engine, work)
+
+
+def schema_revision(connection: Connection) -> str:
+    """The revision of the tables; empty for a database without any."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def born_with(connection: Connection) -> dict[str, str]:
+    """What the ledger was born with: `environment`, `origin`, `created_at` (UTC), `created_by`."""
+    return {row.key: row.value for row in connection.execute(sa.select(META))}
+
+
+def _birth(connection: Connection, environment: Environment, origin: str, clock: Clock) -> None:
+    if not _is_empty(connection):  # another process was first
+        return
+    _upgrade(connection)
+    facts = {
+        "environment": environment.value,
+        "origin": origin,
+        "created_at": utc_text(clock()),
+        "created_by": getattr(nestaudience, "__version__", "unknown"),
+    }
+    connection.execute(sa.insert(META), [{"key": key, "value": value} for key, value in facts.items()])
+
+
+def _is_empty(connection: Connection) -> bool:
+    return not connection.execute(sa.text("SELECT count(*) FROM sqlite_master")).scalar_one()
+
+
+def _check(connection: Connection, environment: Environment, origin: str) -> None:
+    revision = schema_revision(connection)
+    known = _known_revisions()
+    if not revision:
+        raise MustStop("ledger_unrecognised", "the ledger", "name the right file; this database is no ledger")
+    if revision not in known:
+        raise _newer()
+    if revision != known[0]:
+        raise NeedsFix("ledger_older", "the ledger", "run `nestaudience ledger migrate`; it makes a backup first")
+    facts = born_with(connection)
+    if facts.get("environment") != environment.value:
+        raise MustStop(
+            "environment", "the ledger", "use the ledger of this environment; it was born in another and refuses this one"
+        )
+    if facts.get("origin") != origin:
+        raise MustStop("ledger_origin", "the ledger", "set the origin that this ledger was born with, or name the right file")
+
+
+def _newer() -> MustStop:
+    return MustStop("ledger_newer", "the ledger", "install the program that wrote it, or a newer one; this one is too old")
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _known_revisions() -> list[str]:
+    """All revisions of this program, newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()]
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _alembic()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _transaction(engine: Engine, work: Callable[[Connection], Result], *, writer: bool) -> Result:
+    refusal: MustStop | None = None
+    outcome: list[Result] = []
+    try:
+        with engine.connect() as connection, connection.execution_options(**{_WRITER: writer}).begin():
+            outcome.append(work(connection))
+    except (IntegrityError, sqlite3.IntegrityError):
+        refusal = MustStop("ledger_inconsistent", "the ledger", "its tables refused a row; run `nestaudience audit verify`")
+    except (SQLAlchemyError, sqlite3.Error):
+        refusal = _unavailable()
+    if refusal is not None:
+        raise refusal
+    return outcome[0]
+
+
+def _unavailable() -> MustStop:
+    return MustStop(
+        "ledger_unavailable", "the ledger", "nothing is sent without it: check the disk's room, the file's rights and its locks"
+    )
+
+
+def _make_private(path: Path) -> None:
+    failed = False
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError:
+        failed = True
+    if failed:
+        raise _unavailable()

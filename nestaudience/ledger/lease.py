@@ -1,0 +1,106 @@
+"""Who works on what: leases in the ledger, so that two runs never deliver to one list at a time.
+
+A lease is held by a process on this machine; it is free again when that process is no more, or when it was not renewed for its term.
+Prefect's limits are courtesy beside it. It protects; it does not queue: who comes second is told to try again.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from nestaudience.errors import TryAgain
+from nestaudience.ledger.engine import Clock, write
+from nestaudience.ledger.entries import utc_text
+from nestaudience.ledger.schema import LEASE
+
+TERM: Final = timedelta(minutes=30)
+"""A lease that was not renewed for so long is free, whatever became of its owner."""
+WRITER: Final = "writer"
+"""The lease of the one program that writes the transfer log."""
+
+
+@contextmanager
+def leased(engine: Engine, name: str, owner: str, clock: Clock) -> Iterator["Lease"]:
+    """Hold a lease for a while. Raises `TryAgain`: `leased` when another living process holds it."""
+    lease = Lease(engine, name, owner, clock)
+    lease.take()
+    try:
+        yield lease
+    finally:
+        lease.give_back()
+
+
+class Lease:
+    """One lease of one owner (a run id)."""
+
+    def __init__(self, engine: Engine, name: str, owner: str, clock: Clock) -> None:
+        self._engine = engine
+        self._name = name
+        self._owner = owner
+        self._clock = clock
+
+    def take(self) -> None:
+        """Take it when it is free, stale, or its process is gone."""
+        now = self._clock()
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(sa.select(LEASE).where(LEASE.c.name == self._name)).one_or_none()
+            if row is not None and row.owner != self._owner and _alive(row.process) and row.renewed_at > utc_text(now - TERM):
+                return False
+            connection.execute(sa.delete(LEASE).where(LEASE.c.name == self._name))
+            values = {"name": self._name, "owner": self._owner, "process": _this_process(), "renewed_at": utc_text(now)}
+            connection.execute(sa.insert(LEASE), values)
+            return True
+
+        if not write(self._engine, work):
+            raise TryAgain("leased", self._name, "another run is at work on it; wait until it ends, then run again")
+
+    def renew(self) -> None:
+        """Say that the owner is still at work. Raises `TryAgain`: `lease_lost` when somebody else took it."""
+        now = utc_text(self._clock())
+
+        def work(connection: Connection) -> int:
+            statement = sa.update(LEASE).where(LEASE.c.name == self._name, LEASE.c.owner == self._owner).values(renewed_at=now)
+            return int(connection.execute(statement).rowcount)
+
+        if write(self._engine, work) != 1:
+            raise TryAgain("lease_lost", self._name, "another run has taken it over; run again")
+
+    def give_back(self) -> None:
+        """Free it, when it is still this owner's."""
+        statement = sa.delete(LEASE).where(LEASE.c.name == self._name, LEASE.c.owner == self._owner)
+        write(self._engine, lambda connection: connection.execute(statement))
+
+
+def _this_process() -> str:
+    """The process and the moment at which it started, so that a number used again is not mistaken for it."""
+    return f"{os.getpid()}:{_started(os.getpid())}"
+
+
+def _alive(process: str) -> bool:
+    pid, _, started = process.partition(":")
+    return pid.isdigit() and _started(int(pid)) == started and started != ""
+
+
+def _started(pid: int) -> str:
+    """When a process started, in the kernel's ticks; empty when there is none. Without /proc a living process counts as started at 0."""
+    proc = Path("/proc")
+    if proc.is_dir() and (proc / "self").exists():
+        try:
+            stat = (proc / str(pid) / "stat").read_text("ascii", "replace")
+        except OSError:
+            return ""
+        return stat.rpartition(")")[2].split()[19]
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return "0"
+    except OSError:
+        return ""
+    return "0"

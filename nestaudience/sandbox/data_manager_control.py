@@ -1,0 +1,124 @@
+"""How a second terminal asks a running Data Manager sandbox: who is on which list, and move the clock.
+
+JSON over the sandbox's own gRPC port, with its token. It is no part of Google's protocol, and works on a sandbox only.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from nestaudience.errors import NeedsFix, TryAgain
+
+if TYPE_CHECKING:
+    from nestaudience.sandbox.data_manager import DataManagerSandbox
+
+CONTROL: Final = ("Lists", "Members", "Advance", "Calls")
+
+
+@dataclass(frozen=True, slots=True)
+class ListHeld:
+    """One list of the sandbox and how many are on it now."""
+
+    account_id: str
+    list_id: str
+    name: str
+    code: str
+    open: bool
+    members: int
+
+
+def answer_control(sandbox: "DataManagerSandbox", name: str, raw: bytes) -> bytes | None:
+    """The answer to one question as JSON, or None for a question that makes no sense."""
+    try:
+        asked = json.loads(raw or b"{}")
+    except ValueError:
+        return None
+    if not isinstance(asked, dict):
+        return None
+    answer = _answer(sandbox, name, asked)
+    return None if answer is None else json.dumps(answer).encode()
+
+
+def _answer(sandbox: "DataManagerSandbox", name: str, asked: dict[str, Any]) -> Any:
+    if name == "Lists":
+        return [
+            {
+                "account_id": account_id,
+                "list_id": held.list_id,
+                "name": held.display_name,
+                "code": held.integration_code,
+                "open": held.open,
+                "members": len(sandbox.members(account_id, held.list_id)),
+            }
+            for account_id in sorted(sandbox.accounts)
+            for held in sandbox.lists(account_id)
+        ]
+    if name == "Members":
+        return sorted(sandbox.members(str(asked.get("account_id", "")), str(asked.get("list_id", ""))))
+    if name == "Calls":
+        return {"reads": sandbox.reads, "writes": sandbox.writes}
+    seconds = asked.get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 3650 * 86_400:
+        return None
+    sandbox.advance(timedelta(seconds=seconds))
+    return {"now": sandbox.clock.now().isoformat()}
+
+
+class SandboxControl:
+    """The client.
+
+    `endpoint`, CA and token of a running sandbox. Raises `TryAgain` when it is not there, `NeedsFix` when it refuses.
+    """
+
+    def __init__(self, endpoint: str, ca_pem: bytes, token: str, *, timeout_seconds: float = 10.0) -> None:
+        secure = grpc.composite_channel_credentials(
+            grpc.ssl_channel_credentials(root_certificates=ca_pem), grpc.access_token_call_credentials(token)
+        )
+        options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
+        self._channel = grpc.secure_channel(endpoint, secure, options=options)
+        self._timeout = timeout_seconds
+
+    def lists(self) -> list[ListHeld]:
+        """Every list of every account."""
+        return [ListHeld(**item) for item in self._call("Lists", {})]
+
+    def members(self, account_id: str, list_id: str) -> frozenset[str]:
+        """Who is on a list now, as lower-case hex."""
+        return frozenset(self._call("Members", {"account_id": account_id, "list_id": list_id}))
+
+    def advance(self, by: timedelta) -> datetime:
+        """Move the sandbox's clock; its new time."""
+        return datetime.fromisoformat(self._call("Advance", {"seconds": by.total_seconds()})["now"])
+
+    def calls(self) -> tuple[int, int]:
+        """How many reads and how many writes arrived."""
+        told = self._call("Calls", {})
+        return told["reads"], told["writes"]
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def __enter__(self) -> "SandboxControl":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _call(self, name: str, asked: dict[str, Any]) -> Any:
+        call = self._channel.unary_unary(
+            f"/nestaudience.sandbox.Control/{name}", request_serializer=None, response_deserializer=None
+        )
+        try:
+            return json.loads(call(json.dumps(asked).encode(), timeout=self._timeout))
+        except grpc.RpcError as error:
+            refused = error.code() in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT}
+        if refused:
+            raise NeedsFix(
+                "sandbox_refused", "sandbox.control", "use the token that the sandbox printed, and ask something it knows"
+            )
+        raise TryAgain("sandbox_unavailable", "sandbox.control", "start the sandbox, and name the endpoint that it printed")

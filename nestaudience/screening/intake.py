@@ -1,0 +1,177 @@
+"""From the store's sheets to the engine's tables: addresses become digests and tokens while they stream in.
+
+Account ids become keyed tokens here, addresses go through the hashing room batch by batch, and what the engine sees afterwards is
+tokens, row numbers and facts. The account ids and digests of people whose address was read stay in Arrow columns in memory, by row
+number. Nothing is decided here.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER
+from nestaudience.customers.port import Sheet, Snapshot
+from nestaudience.errors import MustStop, NestAudienceError
+from nestaudience.hashing.columns import hash_addresses
+from nestaudience.hashing.digests import DIGEST_TYPE, Digests
+from nestaudience.hashing.tokens import Tokens
+from nestaudience.screening.engine import TOKEN, run_file, tokens_to_uuid
+from nestaudience.vocabulary import Recipient
+
+Progress = Callable[[str, int], None]
+"""Told a view's name and how many rows of it have been read since the last call."""
+
+_ACCOUNT_FACTS: Final = (*[name for name in ACCOUNT.names if name not in ("email", "account_id")], "email_read")
+_CONSENT_FACTS: Final = tuple(name for name in CONSENT_EVENT.names if name != "account_id")
+_RIGHTS_FACTS: Final = tuple(name for name in RIGHTS_EVENT.names if name not in ("email", "account_id"))
+_MEMBER_FACTS: Final = tuple(name for name in SEGMENT_MEMBER.names if name != "account_id")
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Those whose address was read, by row number: their account ids (`string`) and their digests for each recipient."""
+
+    account_ids: pa.Array
+    digests: dict[Recipient, Digests]
+
+    def __repr__(self) -> str:
+        return f"<{len(self.account_ids)} people>"
+
+
+class Intake:
+    """Streams one snapshot's views into one engine."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        tokens: Tokens,
+        recipients: tuple[Recipient, ...],
+        progress: Progress = lambda view, rows: None,
+    ) -> None:
+        self._connection = connection
+        self._tokens = tokens
+        self._recipients = recipients
+        self._progress = progress
+        self._rows = 0
+        self._account_ids: list[pa.Array] = []
+        self._digests: dict[Recipient, list[pa.Array]] = {recipient: [] for recipient in recipients}
+        self.counts: dict[str, int] = {}
+
+    def accounts(self, sheets: Iterator[Sheet]) -> None:
+        """Fill `subject`; the people read are counted on, and numbered in the order in which they come."""
+        token_fields = ["account_token", "person_token", "digest_google", "digest_meta"]
+        schema = pa.schema(
+            [(name, pa.uuid()) for name in token_fields]
+            + [("row_no", pa.int64()), ("unusable_google", pa.bool_()), ("unusable_meta", pa.bool_())]
+            + [(name, pa.string()) for name in _ACCOUNT_FACTS]
+        )
+        self._load("account", schema, (self._account_batch(sheet, schema) for sheet in sheets))
+
+    def _account_batch(self, sheet: Sheet, schema: pa.Schema) -> pa.RecordBatch:
+        facts, addresses = sheet.facts, sheet.addresses
+        if addresses is None:
+            raise TypeError("a sheet of accounts has addresses")
+        hashed = hash_addresses(addresses, self._tokens, self._recipients)
+        read = pc.fill_null(pc.equal(facts.column("email_read"), "1"), False)  # noqa: FBT003 (a value, not a switch)
+        places = pc.cast(pc.cumulative_sum(pc.cast(read, pa.int64())), pa.int64())
+        row_no = pc.if_else(read, pc.add(places, self._rows - 1), pa.scalar(None, pa.int64()))
+        self._rows += int(pc.sum(read).as_py() or 0)
+        self._account_ids.append(facts.column("account_id").filter(read))
+        for recipient in self._recipients:
+            self._digests[recipient].append(hashed.digests[recipient].column.filter(read))
+        columns = {
+            "account_token": tokens_to_uuid(self._tokens.of_accounts(facts.column("account_id"))),
+            "person_token": tokens_to_uuid(hashed.person_token),
+            "row_no": row_no,
+        }
+        for recipient in Recipient:
+            known = recipient in self._recipients
+            token = hashed.digest_token[recipient] if known else pa.nulls(len(read), TOKEN)
+            missing = pc.and_(read, pc.is_null(token)) if known else pa.array([False] * len(read))
+            columns[f"digest_{recipient.value}"] = tokens_to_uuid(token)
+            columns[f"unusable_{recipient.value}"] = missing
+        columns |= {name: facts.column(name) for name in _ACCOUNT_FACTS}
+        return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+    def consents(self, sheets: Iterator[Sheet]) -> None:
+        """Fill `consent`."""
+        self._facts("consent", sheets, _CONSENT_FACTS)
+
+    def members(self, sheets: Iterator[Sheet]) -> None:
+        """Fill `member`."""
+        self._facts("member", sheets, _MEMBER_FACTS)
+
+    def rights(self, sheets: Iterator[Sheet]) -> None:
+        """Fill `rights`; an address that comes without an account becomes a token at once."""
+        schema = pa.schema(
+            [("account_token", pa.uuid()), ("address_token", pa.uuid())] + [(name, pa.string()) for name in _RIGHTS_FACTS]
+        )
+
+        def batch(sheet: Sheet) -> pa.RecordBatch:
+            if sheet.addresses is None:
+                raise TypeError("a sheet of rights events has addresses")
+            ids = sheet.facts.column("account_id")
+            address = hash_addresses(sheet.addresses, self._tokens, ()).person_token
+            without_account = pc.if_else(pc.is_null(ids), address, pa.scalar(None, TOKEN))
+            tokens = [tokens_to_uuid(self._tokens.of_accounts(ids)), tokens_to_uuid(without_account)]
+            return pa.RecordBatch.from_arrays([*tokens, *(sheet.facts.column(name) for name in _RIGHTS_FACTS)], schema=schema)
+
+        self._load("rights", schema, (batch(sheet) for sheet in sheets))
+
+    def _facts(self, table: str, sheets: Iterator[Sheet], names: tuple[str, ...]) -> None:
+        schema = pa.schema([("account_token", pa.uuid())] + [(name, pa.string()) for name in names])
+
+        def batch(sheet: Sheet) -> pa.RecordBatch:
+            token = tokens_to_uuid(self._tokens.of_accounts(sheet.facts.column("account_id")))
+            return pa.RecordBatch.from_arrays([token, *(sheet.facts.column(name) for name in names)], schema=schema)
+
+        self._load(table, schema, (batch(sheet) for sheet in sheets))
+
+    def _load(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+        failures: list[NestAudienceError] = []
+
+        def counted() -> Iterator[pa.RecordBatch]:
+            try:
+                for batch in batches:
+                    self.counts[name] = self.counts.get(name, 0) + batch.num_rows
+                    self._progress(name, batch.num_rows)
+                    yield batch
+            except NestAudienceError as error:  # the engine would wrap it in words of its own
+                failures.append(error)
+                raise
+
+        self.counts.setdefault(name, 0)
+        stream = pa.RecordBatchReader.from_batches(schema, counted())
+        failed = False
+        try:
+            self._connection.register(f"{name}_stream", stream)
+            run_file(self._connection, "nestaudience.screening", f"01_load_{name}.sql")
+            self._connection.unregister(f"{name}_stream")
+        except (duckdb.Error, NestAudienceError):
+            failed = True
+        if failures:
+            raise failures[0].with_traceback(None)
+        if failed:
+            raise MustStop("engine_failed", f"reading {name}", "nothing was sent; see the memory and spill settings")
+
+    def people(self) -> People:
+        """The people read so far."""
+        ids = pa.concat_arrays(self._account_ids) if self._account_ids else pa.array([], pa.string())
+        digests = {
+            recipient: Digests(pa.concat_arrays(parts) if parts else pa.array([], DIGEST_TYPE), recipient)
+            for recipient, parts in self._digests.items()
+        }
+        return People(ids, digests)
+
+
+def read_all(intake: Intake, snapshot: Snapshot, segments: frozenset[tuple[str, str]], now: datetime) -> None:
+    """Every view that screening needs, in whole: the segments' members of these (controller, segment) pairs."""
+    intake.accounts(snapshot.read(ACCOUNT, now=now))
+    intake.consents(snapshot.read(CONSENT_EVENT))
+    intake.rights(snapshot.read(RIGHTS_EVENT))
+    intake.members(snapshot.read(SEGMENT_MEMBER, segments=segments))

@@ -1,0 +1,154 @@
+"""Screening: for every account and recipient, eligible or refused with all its reasons. A function of what it is given.
+
+The order:
+  (1) the rules become macros, variables and small tables                 engine.prepare
+  (2) the store's sheets stream in; addresses become digests and tokens   intake, 01_*.sql
+  (3) accounts that others ask for, or that are gone, become subjects     02_subjects.sql
+  (4) the noes of the whole group, and whom they reach                    03_noes.sql
+  (5) consent, by grant, against what stands against it                   04_consent.sql
+  (6) objections, restrictions, erasures, closures                        05_rights.sql
+  (7) the answer for each subject; the candidates of each audience        06_answer.sql
+
+It reads no clock, sends nothing, and remembers nothing between runs.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from nestaudience.hashing.tokens import Tokens
+from nestaudience.screening.engine import prepare, run_file
+from nestaudience.screening.intake import Intake, People, Progress
+from nestaudience.screening.rules import AudienceRule, Funnel, Rules
+from nestaudience.vocabulary import AudienceKey, Reason, reasons_in
+
+_PACKAGE: Final = "nestaudience.screening"
+_STEPS: Final = ("02_subjects.sql", "03_noes.sql", "04_consent.sql", "05_rights.sql", "06_answer.sql")
+
+HELD_SCHEMA: Final = pa.schema(
+    [
+        ("audience_no", pa.int32()),
+        ("held_no", pa.int64()),
+        ("account_token", pa.uuid()),
+        ("person_token", pa.uuid()),
+        ("digest", pa.uuid()),
+        ("confirmed", pa.bool_()),
+        ("in_flight", pa.bool_()),
+        ("removing", pa.bool_()),
+        ("owed", pa.bool_()),
+    ]
+)
+"""What the lists are held to hold. `held_no` numbers the rows; `in_flight`: added, not yet answered;
+`removing`: a removal is under way; `owed`: one was tried and must be tried again."""
+
+KNOWN_NO_SCHEMA: Final = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("account_token", pa.uuid()),
+        ("person_token", pa.uuid()),
+        ("controller", pa.string()),
+        ("bits", pa.uint8()),
+        ("occurred", pa.timestamp("us")),
+        ("recorded", pa.timestamp("us")),
+        ("source", pa.uint64()),
+        ("seq", pa.int64()),
+    ]
+)
+KNOWN_BLOCKING_SCHEMA: Final = pa.schema([("person_token", pa.uuid()), ("account_token", pa.uuid())])
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Noes and blocking people that an earlier screening found; a later, smaller look judges by them as well."""
+
+    noes: pa.Table
+    blocking: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """The answers, in the engine's tables `answer` and `candidate`, and the people by row number. Made by `screen` only."""
+
+    connection: duckdb.DuckDBPyConnection
+    audiences: tuple[AudienceRule, ...]
+    people: People
+    counts: dict[str, int]
+    now: datetime
+
+    def funnel(self, key: AudienceKey) -> Funnel:
+        """Candidates of an audience, how many are eligible, and how many are refused by primary reason, in the reasons' order."""
+        rows = self.connection.execute(
+            "SELECT mask, count(*) FROM candidate WHERE audience_no = ? GROUP BY mask", [self.number(key)]
+        ).fetchall()
+        by_primary: dict[Reason, int] = {}
+        eligible = 0
+        for mask, count in rows:
+            if mask == 0:
+                eligible += count
+            else:
+                primary = reasons_in(mask)[0]
+                by_primary[primary] = by_primary.get(primary, 0) + count
+        refused = {reason.value: by_primary[reason] for reason in Reason if reason in by_primary}
+        return Funnel(sum(count for _, count in rows), eligible, refused)
+
+    def candidates(self, key: AudienceKey) -> pa.Table:
+        """Every candidate of an audience: `account_token` (uuid), `mask` (uint64; 0 is eligible; bits as `Reason.bit`)."""
+        return self.connection.execute(
+            "SELECT account_token, mask FROM candidate WHERE audience_no = ?", [self.number(key)]
+        ).to_arrow_table()
+
+    def number(self, key: AudienceKey) -> int:
+        """The audience's number in the engine."""
+        return next(n for n, audience in enumerate(self.audiences) if audience.key == key)
+
+    def known(self) -> Known:
+        """What a later look at a few accounts needs of this one: every no and every blocking person with an address."""
+        noes = self.connection.execute("SELECT * FROM no_event").to_arrow_table()
+        blocking = self.connection.execute(
+            "SELECT DISTINCT person_token, account_token FROM subject WHERE own AND blocking AND person_token IS NOT NULL"
+        ).to_arrow_table()
+        return Known(noes, blocking)
+
+
+def screen(  # noqa: PLR0913 (each argument is one of the inputs that the answer is a function of)
+    connection: duckdb.DuckDBPyConnection,
+    read: Callable[[Intake], None],
+    *,
+    rules: Rules,
+    audiences: Iterable[AudienceRule],
+    tokens: Tokens,
+    now: datetime,
+    held: pa.Table | None = None,
+    known: Known | None = None,
+    progress: Progress = lambda view, rows: None,
+) -> Screened:
+    """Judge everybody whom `read` brings in, at this moment (UTC). `held` is in the form of `HELD_SCHEMA`.
+
+    Raises what `read` raises, and `MustStop` when the engine fails.
+    """
+    wanted = tuple(audiences)
+    prepare(connection, rules, wanted, now)
+    run_file(connection, _PACKAGE, "01_tables.sql")
+    _register(connection, "held", held, HELD_SCHEMA, into="held")
+    _register(connection, "known_no", known.noes if known else None, KNOWN_NO_SCHEMA)
+    _register(connection, "known_blocking", known.blocking if known else None, KNOWN_BLOCKING_SCHEMA)
+    intake = Intake(connection, tokens, rules.recipients, progress)
+    read(intake)
+    for step in _STEPS:
+        run_file(connection, _PACKAGE, step)
+    return Screened(connection, wanted, intake.people(), dict(intake.counts), now)
+
+
+def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | None, schema: pa.Schema, into: str | None = None) -> None:
+    """Hand a table to the engine, empty when there is none. `into` fills a table that is already there."""
+    content: Any = table if table is not None else schema.empty_table()
+    connection.register(f"{name}_given", content)
+    if into:
+        connection.execute(f"INSERT INTO {into} SELECT * FROM {name}_given")  # noqa: S608 (names are ours)
+    else:
+        connection.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM {name}_given")  # noqa: S608
+    connection.unregister(f"{name}_given")

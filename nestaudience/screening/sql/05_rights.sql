@@ -1,0 +1,52 @@
+-- Objections, restrictions, erasures and closures, each while it stands, by subject.
+CREATE OR REPLACE TABLE lift AS
+SELECT r.account_token, r.controller, r.source, r.seq, r.occurred, r.recorded, r.purpose IN (1, 6) AS for_matching, r.purpose IN (4, 6) AS for_analysis
+FROM rights r
+WHERE r.action = 'lift_objection' AND r.purpose IN (1, 4, 6) AND usable(r.occurred, r.recorded)
+  AND (r.source_kind = 'account_prefs' OR (r.source_kind IN ('support_case', 'dsr') AND r.has_case))
+  AND r.event NOT IN (SELECT event FROM disputed WHERE view_name = 'rights');
+
+CREATE OR REPLACE TABLE standing AS
+SELECT r.subject_no, n.rowid AS no_no, n.kind, n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded,
+       s.account_token AS s_account, s.controller AS s_controller, s.created_at
+FROM reached r JOIN no_event n ON n.rowid = r.no_no JOIN subject s ON s.rowid = r.subject_no
+WHERE n.kind IN ('erased', 'restricted', 'objected', 'objected_analysis', 'closed');
+
+-- Lifts that outdo an objection; the objection to matching needs a new grant as well, not earlier than the lift on either clock.
+CREATE OR REPLACE TABLE lifted AS
+SELECT st.subject_no, st.no_no, st.kind, l.occurred AS lift_occurred, l.recorded AS lift_recorded
+FROM standing st JOIN lift l ON l.account_token = st.s_account AND l.controller = st.s_controller
+WHERE ((st.kind = 'objected' AND l.for_matching) OR (st.kind = 'objected_analysis' AND l.for_analysis))
+  AND outdoes(l.account_token, l.source, l.controller, l.seq, l.occurred, l.recorded,
+              st.account_token, st.source, st.controller, st.seq, st.occurred, st.recorded);
+CREATE OR REPLACE TABLE consented_again AS
+SELECT l.subject_no, l.no_no, bit_or(y.counting) AS bits
+FROM lifted l JOIN standing st USING (subject_no, no_no) JOIN yes y ON y.subject_no = l.subject_no
+WHERE l.kind = 'objected' AND y.purpose = 1 AND y.counting > 0 AND y.source_kind IN ('account_prefs', 'support_case', 'dsr')
+  AND y.occurred >= l.lift_occurred AND y.recorded >= l.lift_recorded
+  AND outdoes(y.account_token, y.source, y.controller, y.seq, y.occurred, y.recorded,
+              st.account_token, st.source, st.controller, st.seq, st.occurred, st.recorded)
+GROUP BY l.subject_no, l.no_no;
+
+CREATE OR REPLACE TABLE rights_mask AS
+WITH each AS (
+    SELECT st.subject_no,
+           flag(st.kind = 'erased' AND NOT coalesce(st.created_at > st.occurred AND st.created_at > st.recorded, false), r_erasure())
+           | flag(st.kind = 'restricted', r_restricted()) | flag(st.kind = 'closed', r_account_closed()) AS mask,
+           CASE WHEN st.kind = 'objected' THEN 3 & ~coalesce(c.bits, 0) ELSE 0 END AS objected,
+           st.kind = 'objected_analysis' AND NOT EXISTS (
+               SELECT 1 FROM lifted l WHERE l.subject_no = st.subject_no AND l.no_no = st.no_no AND l.kind = 'objected_analysis') AS analysis
+    FROM standing st LEFT JOIN consented_again c USING (subject_no, no_no)
+)
+SELECT subject_no, bit_or(mask | flag((objected & 1) > 0, r_objected())) AS google, bit_or(mask | flag((objected & 2) > 0, r_objected())) AS meta,
+       bool_or(analysis) AS analysis
+FROM each GROUP BY subject_no;
+
+-- A grant to build on visits and clicks that stands: fresh, and outdoing every refusal of it, or of nobody knows what.
+CREATE OR REPLACE TABLE behaviour AS
+SELECT DISTINCT y.subject_no FROM yes y
+WHERE y.purpose = 2 AND y.counting > 0 AND y.fresh AND NOT EXISTS (
+    SELECT 1 FROM reached r JOIN no_event n ON n.rowid = r.no_no
+    WHERE r.subject_no = y.subject_no AND n.kind IN ('cookies_web', 'cookies_unknown')
+      AND NOT coalesce(outdoes(y.account_token, y.source, y.controller, y.seq, y.occurred, y.recorded,
+                               n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded), false));
