@@ -170,6 +170,7 @@ class _Check:
         self._ids: set[str] = set()
         self._last_at = ""
         self._anchored = 0
+        self._sealed = 0
 
     def entries(self, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
         """Bytes -> leaves -> roots; the entries' own order; and what they say together."""
@@ -191,15 +192,15 @@ class _Check:
 
     def roots(self) -> None:
         """Compare the log with every checkpoint: those it keeps, those that were brought, and the head."""
-        size, good = self._frontier.size, 0
+        size = self._frontier.size
+        if self._kept and self._kept[-1].size > size:
+            self._problem(size, "shorter_than_checkpoint")
         for signed in self._kept:
-            if signed.size > size:
-                self._problem(size, "shorter_than_checkpoint")
-            elif self._roots[signed.size] != signed.root:
-                self._problem(self._first_wrong(good, signed.size), "root_wrong")
+            if signed.size > size or self._roots[signed.size] != signed.root:
+                if signed.size <= size:
+                    self._problem(self._first_wrong(self._sealed, signed.size), "root_wrong")
                 break  # every later root is wrong too
-            good = signed.size
-        self._sealed = min(good, size)
+            self._sealed = signed.size
         if self._sealed < size:
             self._notice(self._sealed, "unsealed")
         for signed in self._brought:
@@ -250,9 +251,10 @@ class _Check:
             entry = decode(body)
         except MustStop:
             entry = None
-        if entry is not None and type(entry.get("version")) is int and entry["version"] > VERSION:
+        version = entry.get("version") if entry is not None else None
+        if type(version) is int and version > VERSION:
             self._notice(place, "entry_of_newer_version")
-        elif entry is None or entry.get("version") != VERSION or not _has_its_header(entry):
+        elif entry is None or type(version) is not int or version != VERSION or not _has_its_header(entry):
             self._problem(place, "entry_malformed")
         else:
             self._header(place, entry)

@@ -14,13 +14,12 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from nestaudience.config.schema import DISCLOSED_INPUTS, LISTS, RECIPIENT_OF, SINGLES, Document
+from nestaudience.config.schema import DISCLOSED_INPUTS, LISTS, RECIPIENT_OF, SINGLES, Document, LedgerTable
 from nestaudience.config.settings import Audience, Problem, Settings
 from nestaudience.errors import NeedsFix
 from nestaudience.vocabulary import AudienceKey, Environment, EventSource
 
 _LOOPBACK: Final = ("localhost:", "127.0.0.1:", "[::1]:")
-_ESSENTIAL: Final = ("ledger",)
 
 
 class _Reader:
@@ -303,3 +302,17 @@ def _affected(document: Document, item: tuple[str, int] | None) -> frozenset[Aud
             value = recipient.value if recipient else "unknown"
             keys.add(audience_key(str(audience.get("controller")), str(audience.get("segment")), value))
     return frozenset(keys)
+
+
+def ledger_of(document: Document) -> tuple[Environment, LedgerTable]:
+    """The two things that must be right before anything else can be read: the environment, and where the ledger lies.
+
+    Raises `NeedsFix`: `config_unusable`.
+    """
+    reader = _Reader(document)
+    reader.read()
+    ledger = reader.singles.get("ledger")
+    if reader.environment is None or ledger is None:
+        problems = [Problem(path, message, remedy, None) for path, message, remedy, _ in reader.problems]
+        raise _unusable([p for p in problems if p.path.split(".")[0] in ("environment", "ledger")] or problems)
+    return reader.environment, ledger

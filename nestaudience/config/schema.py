@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from nestaudience.vocabulary import Environment, EventSource, Purpose, Recipient
+from nestaudience.vocabulary import EventSource, Purpose, Recipient
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """A key: lower-case letters, digits, underscores."""

@@ -15,7 +15,7 @@ from nestaudience.hashing.digests import DIGEST_TYPE, Digests
 from nestaudience.hashing.sealing import matches, unseal
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.keys import KeyRing, KeyUse
-from nestaudience.ledger.memory import HELD_FIELDS, Memory
+from nestaudience.ledger.memory import Memory
 from nestaudience.screening.engine import tokens_to_uuid
 from nestaudience.screening.screen import HELD_SCHEMA
 from nestaudience.vocabulary import Recipient
@@ -26,6 +26,7 @@ class Held:
     """Every membership that may stand on a list at one moment; `rows` in the form of `HELD_FIELDS`, numbered from 0."""
 
     rows: pa.Table
+    batch_keys: Mapping[int, tuple[bytes, str]]
 
     def for_engine(self, audience_numbers: Mapping[int, int]) -> pa.Table:
         """The rows as screening and delta see them (`HELD_SCHEMA`). `audience_numbers`: list number -> audience's number; rows of
@@ -51,16 +52,19 @@ class Held:
     def open(self, numbers: pa.Array, recipient: Recipient, keys: KeyRing, tokens: Tokens) -> Digests:
         """The digests of these rows. Raises `MustStop`: `sealed_digest_damaged` when one does not fit the token kept beside it."""
         rows = self.rows.take(numbers)
+        added = rows.column("batch_added").to_pylist()
+        batch_ids = pa.array([self.batch_keys[number][0] for number in added], pa.binary(16))
+        key_ids = pa.array([self.batch_keys[number][1] for number in added], pa.string())
         parts: list[tuple[pa.Array, Digests]] = []
-        for key_id in pc.unique(rows.column("seal_key")).to_pylist():
+        for key_id in pc.unique(key_ids).to_pylist():
             key = keys.by_id(KeyUse.SEAL, key_id)
             if key is None:
                 raise MustStop("seal_key_missing", "the key ring", "put the retired seal key back; it opens older memberships")
-            places = pc.indices_nonzero(pc.equal(rows.column("seal_key"), key_id))
+            places = pc.indices_nonzero(pc.equal(key_ids, key_id))
             some = rows.take(places)
             opened = unseal(
                 key.reveal(),
-                _one(some.column("batch_id")),
+                batch_ids.take(places),
                 _one(some.column("position").cast(pa.int32())),
                 _one(some.column("sealed_digest")),
                 recipient,
@@ -74,9 +78,9 @@ class Held:
         return Digests(pa.concat_arrays([opened.column for _, opened in parts]), recipient).take(order)
 
 
-def read_held(memory: Memory, now: datetime) -> Held:
-    """What the ledger says that the lists may hold at this moment (UTC)."""
-    return Held(pa.Table.from_batches(memory.held(now), HELD_FIELDS))
+def read_held(memory: Memory, now: datetime, news: Mapping[int, str] | None = None) -> Held:
+    """What the ledger says that the lists may hold at this moment (UTC); `news` as in `Memory.held`."""
+    return Held(memory.held(now, news), memory.batch_keys())
 
 
 def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -18,7 +18,7 @@ from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT
 from nestaudience.customers.port import CustomerStore, Sheet, Snapshot
 from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.tokens import Tokens
-from nestaudience.screening.engine import TOKEN, EngineLimits, open_engine, tokens_to_uuid
+from nestaudience.screening.engine import TOKEN, EngineLimits, fetch, open_engine, tokens_to_uuid
 from nestaudience.screening.intake import Intake
 from nestaudience.screening.rules import AudienceRule, Rules
 from nestaudience.screening.screen import Known, Screened, screen
@@ -135,15 +135,14 @@ class LastLook:
         engine = self._screened.connection
         engine.register("fresh_account", pa.table({"token": tokens_to_uuid(fresh.account_tokens)}))
         engine.register("fresh_person", pa.table({"token": tokens_to_uuid(fresh.person_tokens)}))
-        table = engine.execute(
-            """WITH on_list AS (
+        table = fetch(engine, """WITH on_list AS (
                    SELECT digest, held_no, NULL::BIGINT AS row_no, NULL::BIGINT AS member_id, account_token, person_token
                    FROM held WHERE audience_no = $audience AND NOT removing
                    UNION ALL SELECT digest, NULL, row_no, member_id, account_token, person_token FROM sent WHERE audience_no = $audience)
                SELECT l.*, s.row_no AS account_row FROM on_list l LEFT JOIN subject s ON s.own AND s.account_token = l.account_token
                WHERE l.account_token IN (SELECT token FROM fresh_account) OR l.person_token IN (SELECT token FROM fresh_person)""",
             {"audience": self._screened.number(audience.key)},
-        ).to_arrow_table()
+        )
         engine.unregister("fresh_account")
         engine.unregister("fresh_person")
         return table
@@ -153,12 +152,10 @@ class LastLook:
         engine = self._screened.connection
         people = pa.concat_tables([t.select(["account_token", "person_token"]) for t in (rows, touched)])
         engine.register("at_hand", people)
-        noes = engine.execute(
-            "SELECT * FROM no_event WHERE person_token IN (SELECT person_token FROM at_hand) OR account_token IN (SELECT account_token FROM at_hand)"
-        ).to_arrow_table()
-        blocking = engine.execute(
-            "SELECT DISTINCT person_token, account_token FROM subject WHERE own AND blocking AND person_token IN (SELECT person_token FROM at_hand)"
-        ).to_arrow_table()
+        noes = fetch(engine, "SELECT * FROM no_event WHERE person_token IN (SELECT person_token FROM at_hand) OR account_token IN (SELECT account_token FROM at_hand)"
+        )
+        blocking = fetch(engine, "SELECT DISTINCT person_token, account_token FROM subject WHERE own AND blocking AND person_token IN (SELECT person_token FROM at_hand)"
+        )
         engine.unregister("at_hand")
         return Known(noes, blocking)
 
@@ -168,10 +165,9 @@ def _kept(engine: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.BooleanArray:
     if not rows.num_rows:
         return pa.array([], pa.bool_())
     engine.register("batch_row", rows.append_column("place", pa.array(range(rows.num_rows), pa.int64())))
-    kept = engine.execute(
-        """SELECT c.mask IS NOT NULL AND c.mask = 0 AND c.digest = b.digest AS keep FROM batch_row b
+    kept = fetch(engine, """SELECT c.mask IS NOT NULL AND c.mask = 0 AND c.digest = b.digest AS keep FROM batch_row b
            LEFT JOIN candidate c ON c.account_token = b.account_token ORDER BY b.place"""
-    ).to_arrow_table()
+    )
     engine.unregister("batch_row")
     return pc.fill_null(kept.column("keep").combine_chunks(), fill_value=False)
 
@@ -179,8 +175,7 @@ def _kept(engine: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.BooleanArray:
 def _leaving(engine: duckdb.DuckDBPyConnection, audience: AudienceRule, touched: pa.Table) -> pa.Table:
     """Those of the touched who must leave: a no of their own or of their address, or a changed address; one row a digest."""
     engine.register("touched", touched)
-    leaving = engine.execute(
-        """WITH judged AS (
+    leaving = fetch(engine, """WITH judged AS (
                SELECT t.*, CASE WHEN $recipient = 'google' THEN a.google ELSE a.meta END
                            | flag($orders AND a.analysis, r_analysis_objected()) AS mask,
                       coalesce(CASE WHEN $recipient = 'google' THEN a.digest_google ELSE a.digest_meta END <> t.digest, false) AS moved
@@ -196,7 +191,7 @@ def _leaving(engine: duckdb.DuckDBPyConnection, audience: AudienceRule, touched:
             "controller": str(audience.controller),
             "noes": NO_MASK,
         },
-    ).to_arrow_table()
+    )
     engine.unregister("touched")
     return leaving
 

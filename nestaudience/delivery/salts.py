@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from nestaudience.hashing.commitments import person_keys
 from nestaudience.ledger.memory import Memory
-from nestaudience.screening.engine import tokens_to_uuid, uuid_to_tokens
+from nestaudience.screening.engine import fetch, tokens_to_uuid, uuid_to_tokens
 
 Bytes2D = npt.NDArray[np.uint8]
 
@@ -32,10 +32,9 @@ class Salts:
 
     def admit(self, query: str) -> int:
         """Give a salt to every person that this engine query names (one column, `person_token`) and that has none; how many."""
-        fresh = self._engine.execute(
-            f"SELECT DISTINCT q.person_token FROM ({query}) q ANTI JOIN person_row p ON p.person_token = q.person_token"  # noqa: S608 (ours)
+        fresh = fetch(self._engine, f"SELECT DISTINCT q.person_token FROM ({query}) q ANTI JOIN person_row p ON p.person_token = q.person_token"  # noqa: S608 (ours)
             " WHERE q.person_token IS NOT NULL"
-        ).to_arrow_table()
+        )
         tokens = uuid_to_tokens(fresh.column("person_token"))
         salts = self._memory.add_persons(tokens, self._randomness)
         self._index(tokens, len(self._salts))
@@ -45,9 +44,8 @@ class Salts:
     def keys_of(self, person_tokens: pa.Array, master: bytes) -> Bytes2D:
         """Person keys of these tokens (`uuid`), in their order: uint8 [n, 32]."""
         self._engine.register("asked_persons", pa.table({"place": pa.array(range(len(person_tokens)), pa.int64()), "person_token": person_tokens}))
-        rows = self._engine.execute(
-            "SELECT p.person_row FROM asked_persons a JOIN person_row p ON p.person_token = a.person_token ORDER BY a.place"
-        ).to_arrow_table()
+        rows = fetch(self._engine, "SELECT p.person_row FROM asked_persons a JOIN person_row p ON p.person_token = a.person_token ORDER BY a.place"
+        )
         self._engine.unregister("asked_persons")
         numbers = rows.column("person_row").to_numpy()
         if len(numbers) != len(person_tokens):

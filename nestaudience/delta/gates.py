@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A closed gate: its code, and what it holds. `next_step` says what opens it."""
+    """A closed gate: its code, and what it holds. `next_step` says what opens it, `exit_code` what a run that
+    meets it ends with (0 where the closed gate is the normal state)."""
 
     code: str
     additions: bool
     ordinary: bool
     next_step: str
+    exit_code: int = 5
 
     def __post_init__(self) -> None:
         if not (self.additions or self.ordinary):
@@ -36,7 +38,7 @@ def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits
     closed = []
     if wanted < limits.smallest:
         closed.append(
-            Gate("too_small", additions=True, ordinary=False, next_step=f"the list opens at {limits.smallest} people; {wanted} are wanted")
+            Gate("too_small", additions=True, ordinary=False, next_step=f"the list opens at {limits.smallest} people; {wanted} are wanted", exit_code=0)
         )
     if limits.ever_held and additions > allowed:
         closed.append(
@@ -49,9 +51,9 @@ def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits
     return tuple(closed)
 
 
-def stop_additions(code: str, next_step: str) -> Gate:
+def stop_additions(code: str, next_step: str, exit_code: int = 5) -> Gate:
     """A gate that lets removals of every kind leave."""
-    return Gate(code, additions=True, ordinary=False, next_step=next_step)
+    return Gate(code, additions=True, ordinary=False, next_step=next_step, exit_code=exit_code)
 
 
 def only_noes(code: str, next_step: str) -> Gate:

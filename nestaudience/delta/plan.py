@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from nestaudience.delta.gates import Gate, Limits, brakes
-from nestaudience.screening.engine import run_file
+from nestaudience.screening.engine import fetch, run_file
 from nestaudience.screening.rules import Funnel
 from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import NO_MASK, AudienceKey, Reason
@@ -86,20 +86,21 @@ class Delta:
     plans: dict[AudienceKey, AudiencePlan]
 
     def removals(self, key: AudienceKey) -> pa.Table:
-        """The removals that may be sent, noes first: `digest` uuid, `held_nos` list<int64>, `person_token` uuid, `is_no`, `mask`, `moved`."""
+        """The removals that may be sent, noes first: `digest` uuid, `held_nos` list<int64>, `person_token` uuid, `is_no`, `mask`, `moved`,
+        `owed` (asked for before)."""
         ordinary = not self.plans[key].holds_ordinary
         query = (
-            "SELECT digest, held_nos, person_token, is_no, mask, moved FROM removal WHERE audience_no = ? AND (is_no OR ?) "
+            "SELECT digest, held_nos, person_token, is_no, mask, moved, owed FROM removal WHERE audience_no = $audience AND (is_no OR $ordinary) "
             "ORDER BY is_no DESC, digest"
         )
-        return self._engine.execute(query, [self.screened.number(key), ordinary]).to_arrow_table()
+        return fetch(self._engine, query, {"audience": self.screened.number(key), "ordinary": ordinary})
 
     def additions(self, key: AudienceKey) -> pa.Table:
         """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8."""
         query = (
-            "SELECT digest, account_token, person_token, row_no, signals FROM addition WHERE audience_no = ? AND NOT ? ORDER BY place"
+            "SELECT digest, account_token, person_token, row_no, signals FROM addition WHERE audience_no = $audience AND NOT $held ORDER BY place"
         )
-        return self._engine.execute(query, [self.screened.number(key), self.plans[key].holds_additions]).to_arrow_table()
+        return fetch(self._engine, query, {"audience": self.screened.number(key), "held": self.plans[key].holds_additions})
 
     def reasons(self, key: AudienceKey) -> dict[str, int]:
         """Why people leave: reason codes (any of a person's), `left_segment` and `address_changed`, with counts that may overlap."""

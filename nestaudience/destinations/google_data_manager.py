@@ -88,7 +88,8 @@ class GoogleDataManager:
         where = "google_data_manager.create_list"
         parent = _parent(account, where)
         request = list_request(parent, spec)
-        answer = _outcome(lambda: self._clients.lists.create_user_list(request=request, **self._options(account)))
+        options = self._options(account, where)
+        answer = _outcome(lambda: self._clients.lists.create_user_list(request=request, **options))
         if isinstance(answer, Trouble):
             raise _raised(answer, where) if answer.without_effect else _error(answer.lost, where)
         if not _is_of(answer, parent):
@@ -104,7 +105,8 @@ class GoogleDataManager:
         where = "google_data_manager.read_list"
         parent = _parent(target.account, where)
         request = dm.GetUserListRequest(name=f"{parent}/userLists/{_number(target.list_id, where)}")
-        answer = self._ask(lambda: self._clients.lists.get_user_list(request=request, **self._options(target.account)))
+        options = self._options(target.account, where)
+        answer = self._ask(lambda: self._clients.lists.get_user_list(request=request, **options))
         if not isinstance(answer, Trouble):
             if not _is_of(answer, parent):
                 raise _error("account_wrong", where)
@@ -124,6 +126,7 @@ class GoogleDataManager:
         """
         where = "google_data_manager.prepare"
         _parent(target.account, where)
+        _login(target.account, where)
         _number(target.list_id, where)
         if batch.operation is Operation.ADD and not self._settings.terms_accepted:
             raise _error("terms_missing", where)
@@ -157,6 +160,10 @@ class GoogleDataManager:
             return NeverSeen("request_unknown")
         raise _raised(answer, where)
 
+    def error_of(self, code: str, where: str) -> NestAudienceError:
+        """The error, by remedy, for a code of this destination."""
+        return _error(code, where)
+
     def close(self) -> None:
         """Close the channels. Calls after it find nothing to send with."""
         self._clients.close()
@@ -169,34 +176,36 @@ class GoogleDataManager:
     def _lists(self, account: Account, filter_text: str, where: str) -> Iterator[Any]:
         """The account's own lists that match a filter, page by page. Raises for a list that names another account."""
         parent = _parent(account, where)
+        options = self._options(account, where)
         page_token = ""
         while True:
             request = dm.ListUserListsRequest(
                 parent=parent, filter=filter_text, page_size=self._settings.page_size, page_token=page_token
             )
-            page = self._ask(self._page_call(account, request))
+            page = self._ask(self._page_call(request, options))
             if isinstance(page, Trouble):
                 raise _error("account_wrong", where) if page.status is StatusCode.NOT_FOUND else _raised(page, where)
             for item in page.user_lists:
+                if not is_owned(item):
+                    continue
                 if not _is_of(item, parent):
                     raise _error("account_wrong", where)
-                if is_owned(item):
-                    yield item
+                yield item
             if not page.next_page_token or page.next_page_token == page_token:
                 return
             page_token = page.next_page_token
 
-    def _page_call(self, account: Account, request: dm.ListUserListsRequest) -> Callable[[], Any]:
+    def _page_call(self, request: dm.ListUserListsRequest, options: dict[str, Any]) -> Callable[[], Any]:
         # The pager's own paging would repeat nothing; one page a call keeps each under our own repetition.
-        return lambda: next(iter(self._clients.lists.list_user_lists(request=request, **self._options(account)).pages))
+        return lambda: next(iter(self._clients.lists.list_user_lists(request=request, **options).pages))
 
-    def _options(self, account: Account) -> dict[str, Any]:
+    def _options(self, account: Account, where: str) -> dict[str, Any]:
         """No retry of the SDK's, a timeout always, and the manager account through which access goes, as a header.
 
         `login-account`: SDK, `UserListServiceClient`, "Authorization Headers".
         """
-        login = account.login_account_id
-        metadata = () if login is None else (("login-account", parent_of(_number(login, "google_data_manager.account"))),)
+        login = _login(account, where)
+        metadata = () if login is None else (("login-account", login),)
         return {"retry": None, "timeout": self._settings.timeout_seconds, "metadata": metadata}
 
     def _ask(self, call: Callable[[], T]) -> T | Trouble:
@@ -240,6 +249,10 @@ def _number(text: str, where: str) -> str:
 
 def _parent(account: Account, where: str) -> str:
     return parent_of(_number(account.account_id, where))
+
+
+def _login(account: Account, where: str) -> str | None:
+    return None if account.login_account_id is None else parent_of(_number(account.login_account_id, where))
 
 
 def _is_of(user_list: Any, parent: str) -> bool:

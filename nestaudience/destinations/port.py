@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from nestaudience.errors import NestAudienceError
 from nestaudience.hashing.digests import Digests
 from nestaudience.vocabulary import Operation, Recipient
 
@@ -189,6 +190,9 @@ class Destination(Protocol):
 
     def status(self, request_id: str, operation: Operation, *, sent_at: datetime, now: datetime) -> Settlement:
         """Ask what became of an accepted request. Times are UTC."""
+
+    def error_of(self, code: str, where: str) -> NestAudienceError:
+        """The error, by remedy, for a code of this destination; `where` is a key of ours."""
 
     def close(self) -> None:
         """Release connections."""

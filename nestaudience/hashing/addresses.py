@@ -140,7 +140,7 @@ def _ascii_forms(column: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray
     at_googlemail = pc.ends_with(meta, "@googlemail.com")
     folds = pc.fill_null(pc.or_(pc.ends_with(meta, "@gmail.com"), at_googlemail), fill_value=False)
     mailbox = meta.filter(folds)
-    local = pc.replace_substring(pc.replace_substring_regex(mailbox, "[+@].*", "", max_replacements=1), ".", "")
+    local = pc.replace_substring(pc.replace_substring_regex(mailbox, "[+@].*", ""), ".", "")
     local = pc.if_else(pc.equal(local, ""), None, local)
     domain = pc.if_else(at_googlemail.filter(folds), "googlemail.com", "gmail.com")
     google = pc.binary_join_element_wise(local, domain, "@")

@@ -40,7 +40,7 @@ class Engine:
 
     def __init__(self) -> None:
         self._connection = duckdb.connect(":memory:", config={"temp_directory": "", "threads": _THREADS})
-        self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        self._connection.execute("SET enable_external_access = false")
 
     def hex_of(self, rows: pa.Table, expression: Any) -> pa.ChunkedArray:
         """Evaluate one expression over the column `x`, row by row and in order, giving hexadecimal text.
@@ -63,7 +63,7 @@ class Engine:
 
 
 class _Shared:
-    """The process's one engine, opened at the first call. A forked child opens its own: threads do not survive a fork."""
+    """The process's one engine, opened at the first call."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -75,13 +75,8 @@ class _Shared:
                 self._engine = Engine()
             return self._engine
 
-    def forget(self) -> None:
-        self._lock = Lock()
-        self._engine = None
-
 
 _shared: Final = _Shared()
-os.register_at_fork(after_in_child=_shared.forget)
 
 
 def sha256_column(column: pa.Array) -> pa.FixedSizeBinaryArray:

@@ -67,7 +67,7 @@ def unseal(
     opened = np.array(rows_of(sealed))
     batches = batch_ids.dictionary_encode()
     number = batches.indices.to_numpy()
-    order = np.argsort(number, kind="stable")
+    order = np.argsort(number)
     stretches = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
     for batch_id, rows in zip(batches.dictionary.to_pylist(), stretches, strict=False):
         at = places[rows]

@@ -1,66 +1,86 @@
-"""Columns in and out of the ledger's file, by the hundred thousand: Arrow through ADBC, beside the connection of `engine`.
+"""Columns in and out of the ledger's tables by the ten thousand, set-based: SQLite cuts and joins them, no row becomes a Python object.
 
-Rows written here mean nothing until a transaction of the log names their batch; a crash in between leaves rows that nobody reads.
-It holds no rule.
+Fixed-width columns go in as one packed blob that SQL takes apart by position, and come out as one hexadecimal text a page. Everything runs on the
+one SQLite library that also holds the ledger's locks: a second library in the same process would silently drop them (ADR 0005). It holds no
+rule.
 """
 
-import contextlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-import adbc_driver_sqlite.dbapi as adbc
+import numpy as np
 import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
 
-from nestaudience.errors import MustStop
+from nestaudience.ledger.engine import read
 
-_BATCH_ROWS: Final = "65536"
-
-
-class Bulk:
-    """Bulk reads and appends on one SQLite file. Every failure is `MustStop`: `ledger_unavailable`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self, query: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The rows of a query as Arrow, in stretches; the columns are cast to `schema` (binary to fixed size included).
-
-        The query's columns have no null: the driver takes a column's type from its first rows.
-        """
-        failed = False
-        try:
-            with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
-                cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": _BATCH_ROWS})
-                cursor.execute(query)
-                with cursor.fetch_record_batch() as reader:
-                    for batch in reader:
-                        if batch.num_rows:
-                            columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
-                            yield pa.RecordBatch.from_arrays(columns, schema=schema)
-        except (adbc.Error, pa.ArrowException, OSError):
-            failed = True
-        if failed:
-            raise _unavailable()
-
-    def append(self, table: str, rows: pa.Table) -> None:
-        """Append rows durably, in one transaction; columns that are left out get their defaults."""
-        failed = False
-        try:
-            with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
-                cursor.execute("PRAGMA synchronous=FULL")
-                cursor.adbc_ingest(table, rows, mode="append")
-                connection.commit()
-        except (adbc.Error, pa.ArrowException, OSError):
-            failed = True
-        if failed:
-            raise _unavailable()
-
-    def _connect(self) -> adbc.Connection:
-        return adbc.connect(f"{self._path.absolute().as_uri()}?mode=rw")
+PAGE: Final = 65_536
 
 
-def _unavailable() -> MustStop:
-    return MustStop(
-        "ledger_unavailable", "the ledger", "nothing is sent without it: check the disk's room, the file's rights and its locks"
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One stretch of rows: whole numbers as int64 arrays, fixed-width binary as Arrow columns."""
+
+    rows: int
+    numbers: Mapping[str, np.ndarray]
+    binaries: Mapping[str, pa.FixedSizeBinaryArray]
+
+
+def insert_packed(
+    connection: Connection, table: str, count: int, *, packed: Mapping[str, pa.Array], constants: Mapping[str, int], position: str | None = None
+) -> None:
+    """Insert `count` rows: `packed` fixed-width binary columns without nulls, `constants` the same for all, `position` numbered from 0.
+
+    Table and column names are this program's own.
+    """
+    columns = [*packed, *constants, *([position] if position else [])]
+    cuts = [f"substr(:{name}, n.i * {column.type.byte_width} + 1, {column.type.byte_width})" for name, column in packed.items()]
+    values = [*cuts, *(f":{name}" for name in constants), *(["n.i"] if position else [])]
+    statement = (
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :row_count) "
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM n"  # noqa: S608 (names are ours)
     )
+    if count:
+        blobs = {name: packed_bytes(column) for name, column in packed.items()}
+        connection.execute(sa.text(statement), {**blobs, **constants, "row_count": count})
+
+
+def read_pages(
+    engine: Engine, query: str, row_id: str, numbers: Sequence[str], binaries: Mapping[str, int], parameters: Mapping[str, object] | None = None
+) -> Iterator[Page]:
+    """The rows of `query` in the order of its column `row_id`, a page at a time. `binaries`: column -> width in bytes; no column has a null."""
+    parts = [f"group_concat({name}, ',')" for name in (row_id, *numbers)] + [f"group_concat(hex({name}), '')" for name in binaries]
+    statement = sa.text(
+        f"SELECT count(*), max({row_id}), {', '.join(parts)} FROM "  # noqa: S608 (names and query are ours)
+        f"(SELECT * FROM ({query}) WHERE {row_id} > :after ORDER BY {row_id} LIMIT {PAGE})"
+    )
+    after = -1
+    while True:
+        values = {**(parameters or {}), "after": after}
+        row = read(engine, lambda connection, values=values: connection.execute(statement, values).one())  # type: ignore[misc]
+        if not row[0]:
+            return
+        after = row[1]
+        texts = row[2:]
+        split = 1 + len(numbers)
+        yield Page(
+            row[0],
+            {name: np.fromstring(text, dtype=np.int64, sep=",") for name, text in zip((row_id, *numbers), texts[:split], strict=True)},
+            {name: _column(text, width) for (name, width), text in zip(binaries.items(), texts[split:], strict=True)},
+        )
+
+
+def packed_bytes(column: pa.Array) -> bytes:
+    """The bytes of a fixed-width binary column, one value after the other. Raises ValueError for a null."""
+    if column.null_count:
+        raise ValueError("a packed column has no null")
+    width = column.type.byte_width
+    whole: pa.Buffer = column.buffers()[1]
+    return whole[column.offset * width : (column.offset + len(column)) * width].to_pybytes()
+
+
+def _column(text: str, width: int) -> pa.FixedSizeBinaryArray:
+    content = bytes.fromhex(text)
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(content) // width, [None, pa.py_buffer(content)])

@@ -22,6 +22,7 @@ Value = str | int | bool | Sequence["Value"] | Mapping[str, "Value"]
 
 _LARGEST: Final = (1 << 53) - 1
 _DIGEST: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64}(?![0-9A-Fa-f])")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _FIELD_LENGTH: Final = 4096
 
 
@@ -218,7 +219,7 @@ def _looks_personal(text: str) -> bool:
 
 def _is_canonical(value: object) -> bool:
     if isinstance(value, str):
-        return not any("\ud800" <= character <= "\udfff" for character in value)
+        return value.isascii() or not _SURROGATE.search(value)
     if isinstance(value, int):
         return -_LARGEST <= value <= _LARGEST
     if isinstance(value, Mapping):

@@ -5,17 +5,16 @@ too much, never too little. It sends nothing and decides nothing about people; w
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from nestaudience.ledger.bulk import Bulk
+from nestaudience.ledger.bulk import insert_packed, read_pages
 from nestaudience.ledger.engine import read, write
 from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.schema import ACCEPTED_CONFIG, BATCH, MEMBERSHIP, PERSON, REMOTE_LIST
@@ -65,33 +64,25 @@ class SentBatch:
 
 
 HELD_FIELDS: Final = pa.schema(
-    [
-        ("member_id", pa.int64()),
-        ("list_no", pa.int64()),
-        ("account_token", TOKEN),
-        ("person_token", TOKEN),
-        ("digest_token", TOKEN),
-        ("sealed_digest", pa.binary(32)),
-        ("batch_id", TOKEN),
-        ("seal_key", pa.string()),
-        ("position", pa.int64()),
-        ("confirmed", pa.int64()),
-        ("in_flight", pa.int64()),
-        ("removing", pa.int64()),
-        ("owed", pa.int64()),
-    ]
+    [(name, pa.int64()) for name in ("member_id", "list_no", "batch_added", "position", "confirmed", "in_flight", "removing", "owed")]
+    + [(name, TOKEN) for name in ("account_token", "person_token", "digest_token")]
+    + [("sealed_digest", pa.binary(32))]
 )
 """One row a membership that may be on its list; flags are 0 or 1. `removing`: a removal is under way or waits for an earlier addition;
 `owed`: a removal was tried and must be tried again."""
 
 _HELD: Final = """
-WITH added AS (SELECT *, CASE WHEN settled_at <> '' THEN settled_at ELSE {later} END AS certain_at FROM batch WHERE operation = 'add')
-SELECT m.member_id, m.list_no, m.account_token, m.person_token, m.digest_token, m.sealed_digest, a.batch_id, a.seal_key, m.position,
-       CAST(a.state IN ('confirmed', 'partly') AND m.batch_removed IS NULL AND NOT (a.state = 'partly' AND a.attempt < 2) AS INTEGER),
-       CAST(a.state = 'accepted' AND a.sent_at > '{silent}' AND m.batch_removed IS NULL AS INTEGER),
-       CAST(coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), 0) AS INTEGER),
-       CAST(m.batch_removed IS NOT NULL AS INTEGER)
-FROM membership m JOIN added a ON a.batch_no = m.batch_added LEFT JOIN batch r ON r.batch_no = m.batch_removed
+WITH news (news_no, news_state) AS (VALUES {news}),
+known AS (SELECT batch_no, operation, sent_at, coalesce(news_state, state) AS state,
+                 CASE WHEN news_state IS NOT NULL THEN '{now}' ELSE settled_at END AS settled_at
+          FROM batch LEFT JOIN news ON news_no = batch_no),
+added AS (SELECT *, CASE WHEN settled_at <> '' THEN settled_at ELSE {later} END AS certain_at FROM known WHERE operation = 'add')
+SELECT m.member_id, m.list_no, m.batch_added, m.position,
+       a.state IN ('confirmed', 'partly') AND m.batch_removed IS NULL AS confirmed,
+       a.state = 'accepted' AND a.sent_at > '{silent}' AND m.batch_removed IS NULL AS in_flight,
+       coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), 0) AS removing,
+       m.batch_removed IS NOT NULL AS owed, m.account_token, m.person_token, m.digest_token, m.sealed_digest
+FROM membership m JOIN added a ON a.batch_no = m.batch_added LEFT JOIN known r ON r.batch_no = m.batch_removed
 WHERE a.state NOT IN ('refused', 'lapsed') AND NOT coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), 0)
 """
 
@@ -106,9 +97,8 @@ DELETE FROM membership WHERE member_id IN (
 class Memory:
     """The operational half of the ledger. Reads may run at any time; writes belong to the holder of the writer's lease."""
 
-    def __init__(self, engine: Engine, bulk: Bulk) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._bulk = bulk
 
     # -- remote lists
 
@@ -119,6 +109,8 @@ class Memory:
 
     def bind(self, connection: Connection, values: dict[str, Any]) -> None:
         """Bind an audience to its list, in the transaction of the entry that says so."""
+        former = REMOTE_LIST.c.audience.concat("#").concat(sa.cast(REMOTE_LIST.c.list_no, sa.Text))  # a list that is gone keeps its history
+        connection.execute(sa.update(REMOTE_LIST).where(REMOTE_LIST.c.audience == values["audience"]).values(audience=former))
         connection.execute(sa.insert(REMOTE_LIST), values)
 
     def set_list_state(self, connection: Connection, list_no: int, state: str) -> None:
@@ -137,15 +129,25 @@ class Memory:
         return tuple(_sent_batch(row) for row in read(self.engine, lambda c: c.execute(query).all()))
 
     def next_batch_no(self) -> int:
-        """The number of the next batch; numbers that a crash left on rows without a batch are passed over."""
-        query = sa.text(
-            "SELECT max(coalesce((SELECT max(batch_no) FROM batch), 0), coalesce((SELECT max(batch_added) FROM membership), 0)) + 1"
-        )
+        """The number of the next batch."""
+        query = sa.select(sa.func.coalesce(sa.func.max(BATCH.c.batch_no), 0) + 1)
         return int(read(self.engine, lambda c: c.execute(query).scalar_one()))
 
-    def add_members(self, rows: pa.Table) -> None:
-        """Append membership rows. They count from the moment in which their batch does."""
-        self._bulk.append(MEMBERSHIP.name, rows)
+    def batch_keys(self) -> dict[int, tuple[bytes, str]]:
+        """Batch number -> batch id and the id of the key that sealed its digests."""
+        query = sa.select(BATCH.c.batch_no, BATCH.c.batch_id, BATCH.c.seal_key).where(BATCH.c.operation == Operation.ADD.value)
+        return {row[0]: (row[1], row[2]) for row in read(self.engine, lambda c: c.execute(query).all())}
+
+    def add_members(self, connection: Connection, list_no: int, batch_no: int, columns: Mapping[str, pa.Array]) -> int:
+        """Append membership rows in the transaction of their batch entry, and say the row id of the first.
+
+        `columns`: `account_token`, `person_token`, `digest_token` (16 bytes) and `sealed_digest` (32), in the batch's order.
+        """
+        count = len(columns["sealed_digest"])
+        insert_packed(
+            connection, MEMBERSHIP.name, count, packed=columns, constants={"list_no": list_no, "batch_added": batch_no}, position="position"
+        )
+        return int(connection.execute(sa.select(sa.func.max(MEMBERSHIP.c.member_id))).scalar_one()) - count + 1
 
     def prepare_batch(self, connection: Connection, values: dict[str, Any]) -> None:
         """Remember a batch as perhaps sent, in the transaction of its batch entry."""
@@ -162,11 +164,16 @@ class Memory:
 
     # -- memberships
 
-    def held(self, now: datetime) -> Iterator[pa.RecordBatch]:
-        """Every membership that may be on its list, with its state at this moment: `HELD_FIELDS`."""
-        return self._bulk.read(
-            _HELD.format(now=utc_text(now), silent=utc_text(now - SILENCE), later=_plus_silence("sent_at")), HELD_FIELDS
-        )
+    def held(self, now: datetime, news: Mapping[int, str] | None = None) -> pa.Table:
+        """Every membership that may be on its list, with its state at this moment: `HELD_FIELDS`, in append order.
+
+        `news` are batch states that are known and not written yet (a plan writes nothing).
+        """
+        numbers = [field.name for field in HELD_FIELDS if field.type == pa.int64()]
+        binaries = {field.name: field.type.byte_width for field in HELD_FIELDS if field.type != pa.int64()}
+        pages = read_pages(self.engine, _held_query(now, news or {}), "member_id", numbers[1:], binaries)
+        batches = [pa.record_batch([page.numbers.get(name, page.binaries.get(name)) for name in HELD_FIELDS.names], HELD_FIELDS) for page in pages]
+        return pa.Table.from_batches(batches, HELD_FIELDS)
 
     def forget_gone(self, now: datetime) -> int:
         """Drop rows whose removal is confirmed, and rows of batches that had no effect; how many."""
@@ -176,24 +183,24 @@ class Memory:
 
     def sizes(self, now: datetime) -> dict[int, int]:
         """List number -> how many distinct digests it may hold."""
-        held = _HELD.format(now=utc_text(now), silent=utc_text(now - SILENCE), later=_plus_silence("sent_at"))
-        query = f"SELECT list_no, count(DISTINCT digest_token) FROM ({held}) GROUP BY list_no"  # noqa: S608 (no value from outside)
+        query = f"SELECT list_no, count(DISTINCT digest_token) FROM ({_held_query(now, {})}) GROUP BY list_no"  # noqa: S608 (ours)
         return {int(row[0]): int(row[1]) for row in read(self.engine, lambda c: c.execute(sa.text(query)).all())}
 
     # -- persons
 
     def persons(self) -> pa.Table:
-        """Every person's salt: `person_no` int64, `person_token` and `salt` fixed binary."""
-        schema = pa.schema([("person_no", pa.int64()), ("person_token", TOKEN), ("salt", pa.binary(32))])
-        query = "SELECT person_no, person_token, salt FROM person ORDER BY person_no"
-        return pa.Table.from_batches(self._bulk.read(query, schema), schema)
+        """Every person's salt, in append order: `person_token` binary[16], `salt` binary[32]."""
+        schema = pa.schema([("person_token", TOKEN), ("salt", pa.binary(32))])
+        query = "SELECT person_no, person_token, salt FROM person"
+        pages = read_pages(self.engine, query, "person_no", (), {"person_token": 16, "salt": 32})
+        return pa.Table.from_batches([pa.record_batch([page.binaries[name] for name in schema.names], schema) for page in pages], schema)
 
     def add_persons(self, tokens: pa.Array, randomness: Callable[[int], bytes]) -> pa.Array:
         """Give new persons a salt each, durably; the salts, in order."""
-        raw = np.frombuffer(randomness(32 * len(tokens)), dtype=np.uint8)
-        salts = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(tokens), [None, pa.py_buffer(raw.tobytes())])
-        if len(tokens):
-            self._bulk.append(PERSON.name, pa.table({"person_token": tokens.cast(pa.binary()), "salt": salts.cast(pa.binary())}))
+        content = randomness(32 * len(tokens))
+        salts = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(tokens), [None, pa.py_buffer(content)])
+        columns = {"person_token": tokens, "salt": salts}
+        write(self.engine, lambda c: insert_packed(c, PERSON.name, len(tokens), packed=columns, constants={}))
         return salts
 
     # -- configuration
@@ -206,6 +213,11 @@ class Memory:
     def accept_config(self, connection: Connection, digest: str, document: str, at: datetime) -> None:
         """Keep a configuration as the last accepted one."""
         connection.execute(sa.insert(ACCEPTED_CONFIG), {"digest": digest, "document": document, "accepted_at": utc_text(at)})
+
+
+def _held_query(now: datetime, news: Mapping[int, str]) -> str:
+    rows = ", ".join(f"({number:d}, '{state}')" for number, state in news.items()) or "(-1, NULL)"
+    return _HELD.format(news=rows, now=utc_text(now), silent=utc_text(now - SILENCE), later=_plus_silence("sent_at"))
 
 
 def _plus_silence(column: str) -> str:

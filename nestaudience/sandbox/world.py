@@ -33,7 +33,7 @@ STRAYS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class WorldFacts:
-    """What `build_store` made: rows by view, accounts by story (those without one under `consented`), and those that vanished or strayed.
+    """What `build_store` made: rows by view, and accounts by story (those without one under `consented`).
 
     `strays` are the accounts that stand in a segment of a company that is not theirs.
     """
@@ -131,12 +131,19 @@ def build_store(path: str | Path, *, seed: int, accounts: int = 50_000, now: dat
         store.append("shop_order_line", sold.lines)
         store.append("shop_visit", sold.visits)
         store.run(*indexes())
+        note_logins(store)
         compute_segments(store, now)
         strays = _stray(store, people)
         report_segments(store, now)
         rows = report_feeds(store, now, "demo-1")
     told = {story: tuple(people.account_id[people.told(story)].tolist()) for story in (*STORIES, *RARE, "consented")}
     return WorldFacts(now, rows, told, strays)
+
+
+def note_logins(store: StoreFile) -> None:
+    """Whoever was seen logged in was active then."""
+    seen = "SELECT max(v.occurred_at) FROM shop_visit AS v WHERE v.account_id = a.account_id AND v.logged_in = 1"
+    store.run(f"UPDATE shop_account AS a SET last_login_at = max(last_login_at, coalesce(({seen}), last_login_at))")  # noqa: S608 - own words
 
 
 def compute_segments(store: StoreFile, now: datetime) -> None:
@@ -163,7 +170,8 @@ def _stray(store: StoreFile, people: People) -> tuple[str, ...]:
         rows = people.told("consented")
         chosen = people.account_id[rows[people.company[rows] == sister][:STRAYS]].tolist()
         store.many(
-            "INSERT INTO segment_row SELECT ?, ?, ?, (SELECT max(ordered_at) FROM shop_order), (SELECT max(occurred_at) FROM shop_visit), 1",
+            "INSERT INTO segment_row"
+            " SELECT ?, ?, ?, (SELECT max(ordered_at) FROM shop_order), (SELECT max(occurred_at) FROM shop_visit), 1",
             [(segment.code, segment.controller, who) for who in chosen],
         )
         found += chosen

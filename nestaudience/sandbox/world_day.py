@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from nestaudience.errors import NeedsFix
-from nestaudience.sandbox.world import StoreFile, compute_segments, report_feeds, report_segments
+from nestaudience.sandbox.world import StoreFile, compute_segments, note_logins, report_feeds, report_segments
 from nestaudience.sandbox.world_events import CONSENT_COLUMNS, RIGHT_COLUMNS, Said, numbered
 from nestaudience.sandbox.world_people import People, account_rows, iso, make_people, seconds
 from nestaudience.sandbox.world_schema import moment
@@ -36,16 +36,16 @@ _LEAVING: Final = {
 """What happens -> to which share of the people who stand in a segment and have granted."""
 
 _COMING: Final = {"granted": 0.01, "granted_again": 0.003, "new_accounts": 0.004}
+_MEMBERS = "SELECT account_id FROM shop_account WHERE state = 'active' AND account_id IN (SELECT account_id FROM segment_row)"
 _GOOD = (
-    "SELECT DISTINCT a.account_id FROM shop_account AS a JOIN segment_row AS s ON s.account_id = a.account_id"
-    " WHERE a.state = 'active' AND a.kind = 'private' AND a.email_from = 'account' AND a.email_verified_at IS NOT NULL"
-    " AND a.account_id IN (SELECT account_id FROM shop_consent WHERE purpose = 'ad_matching' AND action = 'grant' AND confirmed = 1)"
-    " AND a.account_id NOT IN (SELECT account_id FROM shop_consent WHERE action = 'withdraw' AND purpose <> 'newsletter')"
-    " AND a.account_id NOT IN (SELECT account_id FROM shop_right WHERE account_id IS NOT NULL) ORDER BY 1"
+    f"{_MEMBERS} AND kind = 'private' AND email_from = 'account' AND email_verified_at IS NOT NULL AND account_id IN"  # noqa: S608 - own words
+    " (SELECT account_id FROM shop_consent WHERE purpose = 'ad_matching' AND action = 'grant' AND confirmed = 1)"
+    " AND account_id NOT IN (SELECT account_id FROM shop_consent WHERE action = 'withdraw' AND purpose <> 'newsletter')"
+    " AND account_id NOT IN (SELECT account_id FROM shop_right WHERE account_id IS NOT NULL) ORDER BY 1"
 )
 _SILENT = (
-    "SELECT DISTINCT a.account_id FROM shop_account AS a JOIN segment_row AS s ON s.account_id = a.account_id WHERE a.state = 'active'"
-    " AND a.account_id NOT IN (SELECT account_id FROM shop_consent WHERE purpose = 'ad_matching' OR action = 'withdraw') ORDER BY 1"
+    f"{_MEMBERS} AND account_id NOT IN"  # noqa: S608 - own words
+    " (SELECT account_id FROM shop_consent WHERE purpose = 'ad_matching' OR action = 'withdraw') ORDER BY 1"
 )
 _WITHDRAWN = (
     "SELECT account_id FROM shop_account WHERE state = 'active' AND account_id IN (SELECT account_id FROM shop_consent"
@@ -72,7 +72,7 @@ class DayFacts:
 def advance_store(path: str | Path, *, seed: int, now: datetime) -> DayFacts:
     """Let the store move on to `now`; everything that happens is said after the last load and ten minutes before `now`.
 
-    Raises `ValueError` for a `now` without zone or less than an hour after the last load, `NeedsFix` where there is no store.
+    Raises `ValueError` for a `now` without zone or less than two hours after the last load, `NeedsFix` where there is no store.
     """
     if now.tzinfo is None:
         raise ValueError("now needs a time zone")
@@ -80,11 +80,12 @@ def advance_store(path: str | Path, *, seed: int, now: datetime) -> DayFacts:
         raise NeedsFix("store_missing", "sandbox.store", "build the demo store first")
     with StoreFile(Path(path)) as store:
         last = datetime.fromisoformat(str(store.rows("SELECT max(loaded_at) FROM feed_load")[0][0])).astimezone(UTC)
-        if (now - last).total_seconds() < 3_600:
-            raise ValueError("now must be at least an hour after the store's last load")
+        if (now - last).total_seconds() < 7_200:
+            raise ValueError("now must be at least two hours after the store's last load")
         day = _Day(store, seed, last, now)
         before = _members(store)
         found = day.happen()
+        note_logins(store)
         compute_segments(store, now)
         report_segments(store, now)
         report_feeds(store, now, "demo-1")
@@ -149,15 +150,15 @@ class _Day:
         return self._start + (self._rng.random(count) * (self._end - self._start - 3_700)).astype(np.int64)
 
     def _say(self, said: Said, rows: dict[str, Any], people: People) -> None:
-        how: dict[str, Any]
-        for kind, how in (
+        consents: tuple[tuple[str, dict[str, Any]], ...] = (
             ("withdrew_all", {"action": "withdraw"}),
             ("withdrew_google", {"action": "withdraw", "recipient": "google"}),
             ("withdrew_meta", {"action": "withdraw", "recipient": "meta"}),
             ("cookies_refused", {"action": "withdraw", "purpose": "web_behaviour", "source": "cookie_banner"}),
             ("granted", {"source": "checkout_box"}),
             ("granted_again", {}),
-        ):
+        )
+        for kind, how in consents:
             said.consent(rows[kind], self._at(len(rows[kind])), **how)
         fresh = rows["granted"]
         said.consent(fresh, self._at(len(fresh)), purpose="web_behaviour", source="cookie_banner")
@@ -205,7 +206,10 @@ class _Day:
     def _newcomers(self) -> tuple[str, ...]:
         """New accounts that grant at once."""
         store = self._store
-        count, known = store.rows("SELECT count(*), max(CAST(substr(account_id, 3) AS INTEGER)) FROM shop_account")[0]
+        # Events stay when accounts go, so that no number is ever given twice.
+        count = store.rows("SELECT count(*) FROM shop_account")[0][0]
+        ever = "SELECT account_id FROM shop_account UNION SELECT account_id FROM shop_consent"
+        known = store.rows(f"SELECT max(CAST(substr(account_id, 3) AS INTEGER)) FROM ({ever})")[0][0]  # noqa: S608 - own words
         people = make_people(
             self._rng,
             max(10, round(_COMING["new_accounts"] * int(count))),
@@ -242,7 +246,8 @@ class _Day:
     def _visits_of_the_day(self) -> None:
         """One in ten of those who were seen and still accept cookies come back and look at the same thing."""
         rows = self._store.rows(
-            "SELECT max(event_id) FROM shop_visit WHERE cookie_consented = 1 AND account_id IN (SELECT account_id FROM shop_account)"
+            "SELECT max(event_id) FROM shop_visit WHERE cookie_consented = 1"
+            " AND account_id IN (SELECT account_id FROM shop_account)"
             " AND account_id NOT IN (SELECT account_id FROM shop_consent WHERE purpose = 'web_behaviour' AND action = 'withdraw')"
             " GROUP BY account_id ORDER BY 1"
         )

@@ -49,31 +49,24 @@ IRRELEVANT_PURPOSES: Final = frozenset({"newsletter", "sms"})
 """Purposes that the store keeps and that do not matter for lists."""
 
 _SWITCH: Final = int(datetime(2025, 9, 1, tzinfo=UTC).timestamp())
-CONSENT_COLUMNS: Final = [
-    "account_id",
-    "company",
-    "purpose",
-    "recipient",
-    "action",
-    "occurred_at",
-    "recorded_at",
-    "source",
-    "source_seq",
-    "confirmed",
-    "text_version",
-]
-RIGHT_COLUMNS: Final = [
-    "account_id",
-    "email",
-    "company",
-    "action",
-    "purpose",
-    "occurred_at",
-    "recorded_at",
-    "source",
-    "source_seq",
-    "case_id",
-]
+_CONSENT = "account_id company purpose recipient action occurred_at recorded_at source source_seq confirmed text_version"
+_RIGHT = "account_id email company action purpose occurred_at recorded_at source source_seq case_id"
+CONSENT_COLUMNS: Final = tuple(_CONSENT.split())
+"""The columns of `shop_consent` but the id."""
+RIGHT_COLUMNS: Final = tuple(_RIGHT.split())
+"""The columns of `shop_right` but the id."""
+_NO_PLAIN_GRANT: Final = (
+    "never_asked",
+    "expired",
+    "text_google_only",
+    "text_unregistered",
+    "other_company_grant",
+    "google_only_grant",
+    "unconfirmed",
+    "unusable_source",
+    "odd_clock",
+)
+"""Stories whose grants, if any, are told apart."""
 
 
 class Said:
@@ -204,7 +197,8 @@ class Histories:
         """Between 40 and 600 days ago, and after the account was opened."""
         earliest = np.maximum(self._people.created + 3_600, self._end - 600 * DAY)
         latest = self._end - 38 * DAY
-        return earliest + (self._rng.random(len(self._people)) * (latest - earliest)).astype(np.int64)
+        times: Ints = earliest + (self._rng.random(len(self._people)) * (latest - earliest)).astype(np.int64)
+        return times
 
     def _later(self, rows: Ints) -> Ints:
         """A moment after the grant, at least an hour ago."""
@@ -249,18 +243,7 @@ class Histories:
     def _good_grants(self) -> None:
         """Everybody whose story does not say otherwise granted list matching, in the settings or at a checkout."""
         people = self._people
-        own = [
-            "never_asked",
-            "expired",
-            "text_google_only",
-            "text_unregistered",
-            "other_company_grant",
-            "google_only_grant",
-            "unconfirmed",
-            "unusable_source",
-            "odd_clock",
-        ]
-        rows = np.flatnonzero(~np.isin(people.story.astype(str), own))
+        rows = np.flatnonzero(~np.isin(people.story.astype(str), _NO_PLAIN_GRANT))
         places = np.array(["web_account_settings", "checkout_box", "communication_page"], dtype=object)
         source = places[self._rng.choice(3, len(rows), p=(0.5, 0.4, 0.1))].tolist()
         self.said.consent(rows, self.asked[rows], source=source)

@@ -9,27 +9,25 @@ from typing import Final
 
 TABLES: Final = {
     "shop_account": "account_id TEXT PRIMARY KEY, company TEXT NOT NULL, state TEXT NOT NULL, kind TEXT NOT NULL, email"
-    " TEXT,"
-    " email_from TEXT NOT NULL, email_verified_at TEXT, email_changed_at TEXT, country TEXT, birth_year INTEGER,"
-    " protected INTEGER NOT NULL, staff INTEGER NOT NULL, created_at TEXT NOT NULL, last_login_at TEXT,"
-    " changed_at TEXT NOT NULL",
+    " TEXT, email_from TEXT NOT NULL, email_verified_at TEXT, email_changed_at TEXT, country TEXT,"
+    " birth_year INTEGER, protected INTEGER NOT NULL, staff INTEGER NOT NULL, created_at TEXT NOT NULL,"
+    " last_login_at TEXT, changed_at TEXT NOT NULL",
     "shop_consent": "event_id TEXT PRIMARY KEY, account_id TEXT NOT NULL, company TEXT NOT NULL, purpose TEXT NOT NULL,"
-    " recipient TEXT NOT NULL, action TEXT NOT NULL, occurred_at TEXT, recorded_at TEXT NOT NULL, source TEXT NOT NULL,"
-    " source_seq INTEGER, confirmed INTEGER NOT NULL, text_version TEXT",
+    " recipient TEXT NOT NULL, action TEXT NOT NULL, occurred_at TEXT, recorded_at TEXT NOT NULL, source"
+    " TEXT NOT NULL, source_seq INTEGER, confirmed INTEGER NOT NULL, text_version TEXT",
     "shop_right": "event_id TEXT PRIMARY KEY, account_id TEXT, email TEXT, company TEXT NOT NULL, action TEXT NOT NULL,"
-    " purpose TEXT NOT NULL, occurred_at TEXT, recorded_at TEXT NOT NULL, source TEXT NOT NULL,"
-    " source_seq INTEGER, case_id TEXT",
+    " purpose TEXT NOT NULL, occurred_at TEXT, recorded_at TEXT NOT NULL, source TEXT NOT NULL, source_seq"
+    " INTEGER, case_id TEXT",
     "shop_order": "order_id TEXT PRIMARY KEY, company TEXT NOT NULL, account_id TEXT, checkout_email TEXT NOT NULL,"
-    " ordered_at TEXT NOT NULL, ore INTEGER NOT NULL, gclid TEXT, cookie_granted_at TEXT, cookie_withdrawn_at TEXT",
+    " ordered_at TEXT NOT NULL, ore INTEGER NOT NULL, gclid TEXT, cookie_granted_at TEXT,"
+    " cookie_withdrawn_at TEXT",
     "shop_order_line": "order_id TEXT NOT NULL REFERENCES shop_order, product_id TEXT NOT NULL, category TEXT NOT NULL,"
-    " author TEXT,"
-    " quantity INTEGER NOT NULL, ore INTEGER NOT NULL, returned INTEGER NOT NULL",
+    " author TEXT, quantity INTEGER NOT NULL, ore INTEGER NOT NULL, returned INTEGER NOT NULL",
     "shop_visit": "event_id TEXT PRIMARY KEY, account_id TEXT NOT NULL, company TEXT NOT NULL, kind TEXT NOT NULL,"
-    " product_id TEXT,"
-    " category TEXT, author TEXT, occurred_at TEXT NOT NULL, logged_in INTEGER NOT NULL, cookie_consented INTEGER NOT NULL",
+    " product_id TEXT, category TEXT, author TEXT, occurred_at TEXT NOT NULL, logged_in INTEGER NOT NULL,"
+    " cookie_consented INTEGER NOT NULL",
     "segment_row": "segment TEXT NOT NULL, company TEXT NOT NULL, account_id TEXT NOT NULL, oldest_order_at TEXT,"
-    " oldest_site_at TEXT,"
-    " all_consented INTEGER, PRIMARY KEY (segment, company, account_id)",
+    " oldest_site_at TEXT, all_consented INTEGER, PRIMARY KEY (segment, company, account_id)",
     "segment_run": "segment TEXT PRIMARY KEY, company TEXT NOT NULL, version TEXT NOT NULL, computed_at TEXT NOT NULL,"
     " row_count INTEGER NOT NULL",
     "feed_load": "view_name TEXT NOT NULL, company TEXT NOT NULL, complete_until TEXT NOT NULL, loaded_at TEXT NOT NULL,"
@@ -43,37 +41,31 @@ _INDEXES: Final = (
     "shop_right (account_id)",
     "shop_order (account_id)",
     "shop_order_line (order_id)",
+    "shop_visit (account_id)",
+    "segment_row (account_id)",
 )
 
 _VIEWS: Final = {
-    "account": "SELECT account_id, company AS controller_id, state AS status, kind AS account_type, email,"
-    " email_from AS email_source,"
-    " email_verified_at, email_changed_at, country, birth_year, protected, staff AS test_or_staff, created_at,"
-    " last_login_at AS last_active_at, changed_at FROM shop_account",
+    "account": "SELECT account_id, company AS controller_id, state AS status, kind AS account_type, email, email_from AS"
+    " email_source, email_verified_at, email_changed_at, country, birth_year, protected, staff AS"
+    " test_or_staff, created_at, last_login_at AS last_active_at, changed_at FROM shop_account",
     "consent_event": "SELECT event_id, account_id, company AS controller_id, purpose, recipient, action, occurred_at,"
-    " recorded_at, source,"
-    " source_seq, confirmed, text_version FROM shop_consent",
+    " recorded_at, source, source_seq, confirmed, text_version FROM shop_consent",
     "rights_event": "SELECT event_id, account_id, email, company AS controller_id, action, purpose, occurred_at,"
-    " recorded_at, source,"
-    " source_seq, case_id FROM shop_right",
+    " recorded_at, source, source_seq, case_id FROM shop_right",
     "segment_member": "SELECT segment AS segment_code, company AS controller_id, account_id, oldest_order_at,"
-    " oldest_site_at,"
-    " all_consented AS consented_when_collected FROM segment_row",
+    " oldest_site_at, all_consented AS consented_when_collected FROM segment_row",
     "segment_status": "SELECT segment AS segment_code, company AS controller_id, version, computed_at, row_count FROM"
     " segment_run",
     "feed_status": "SELECT view_name, company AS controller_id, complete_until, loaded_at, row_count, generation,"
     " 'sandbox' AS environment FROM feed_load",
-    "order_line": "SELECT o.order_id, o.account_id, o.company AS controller_id, o.ordered_at, l.product_id,"
-    " l.category, l.author,"
-    " l.quantity, l.ore / 100.0 AS amount, 'SEK' AS currency FROM shop_order AS o JOIN shop_order_line"
-    " AS l ON l.order_id = o.order_id"
-    " WHERE o.account_id IS NOT NULL AND l.returned = 0",
+    "order_line": "SELECT o.order_id, o.account_id, o.company AS controller_id, o.ordered_at, l.product_id, l.category,"
+    " l.author, l.quantity, l.ore / 100.0 AS amount, 'SEK' AS currency FROM shop_order AS o JOIN"
+    " shop_order_line AS l ON l.order_id = o.order_id WHERE o.account_id IS NOT NULL AND l.returned = 0",
     "site_event": "SELECT event_id, account_id, company AS controller_id, kind, product_id, category, author,"
-    " occurred_at, logged_in,"
-    " cookie_consented FROM shop_visit",
-    "purchase": "SELECT order_id, company AS controller_id, account_id, checkout_email AS email, ordered_at, ore /"
-    " 100.0 AS value,"
-    " 'SEK' AS currency, gclid, cookie_granted_at, cookie_withdrawn_at FROM shop_order",
+    " occurred_at, logged_in, cookie_consented FROM shop_visit",
+    "purchase": "SELECT order_id, company AS controller_id, account_id, checkout_email AS email, ordered_at, ore / 100.0"
+    " AS value, 'SEK' AS currency, gclid, cookie_granted_at, cookie_withdrawn_at FROM shop_order",
 }
 
 COUNTED: Final = ("account", "consent_event", "rights_event", "segment_member", "order_line", "site_event", "purchase")
@@ -103,8 +95,9 @@ def moment(when: datetime) -> str:
 
 def _bought(category: str, since: str) -> str:
     return (
-        "SELECT o.account_id, min(o.ordered_at) AS first FROM shop_order AS o JOIN shop_order_line AS l ON l.order_id = o.order_id"  # noqa: S608
-        f" WHERE o.account_id IS NOT NULL AND l.returned = 0 AND l.category = '{category}' AND o.ordered_at >= '{since}'"
+        "SELECT o.account_id, min(o.ordered_at) AS first FROM shop_order AS o"  # noqa: S608
+        f" JOIN shop_order_line AS l ON l.order_id = o.order_id WHERE o.account_id IS NOT NULL"
+        f" AND l.returned = 0 AND l.category = '{category}' AND o.ordered_at >= '{since}'"
         " GROUP BY o.account_id"
     )
 

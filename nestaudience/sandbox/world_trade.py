@@ -43,7 +43,10 @@ def topics(rng: np.random.Generator, people: People) -> Objects:
 
 
 def trade(rng: np.random.Generator, people: People, cookies: Ints, topic: Objects, end: int) -> Trade:
-    """Orders of two years and visits of a month, up to `end`; `cookies` says since when each account accepts cookies, -1 for never."""
+    """Orders of two years and visits of a month, up to `end`.
+
+    `cookies` says since when each account accepts cookies, -1 for never.
+    """
     order_rows, order_at, ore = _orders(rng, people, end)
     orders, lines = sold(rng, people, topic, (order_rows, order_at, ore), cookies, 0)
     return Trade(orders, lines, seen(rng, people, topic, _looks(rng, people, cookies, end), cookies, 0))
@@ -56,15 +59,16 @@ def _orders(rng: np.random.Generator, people: People, end: int) -> tuple[Ints, I
     """
     buys = (rng.random(len(people)) < 0.75) | people.anchor
     rows = np.repeat(np.flatnonzero(buys), 1 + rng.integers(0, 3, int(buys.sum())))
-    lapsed = (people.company == "bokhyllan") & (np.arange(len(people)) % 5 < 2) & ~(people.story == "long_ago")
+    old_enough = (people.created < end - 300 * DAY) & (people.story != "long_ago")
+    lapsed = (people.company == "bokhyllan") & (np.arange(len(people)) % 5 < 2) & old_enough
     youngest = np.where(lapsed[rows], 190 * DAY, DAY)
     oldest = np.where(lapsed[rows], 690 * DAY, 340 * DAY)
     at = end - (youngest + rng.random(len(rows)) * (oldest - youngest)).astype(np.int64)
     early = people.told("long_ago")
-    rows = np.concatenate([rows, early, early])
-    at = np.concatenate(
-        [at, end - rng.integers(740 * DAY, 900 * DAY, len(early)), end - rng.integers(190 * DAY, 300 * DAY, len(early))]
-    )
+    fresh = np.flatnonzero(people.anchor & ~lapsed)
+    rows = np.concatenate([rows, fresh, early, early])
+    ages = ((2, 38, fresh), (740, 900, early), (190, 300, early))
+    at = np.concatenate([at, *(end - rng.integers(low * DAY, high * DAY, len(who)) for low, high, who in ages)])
     recent_too = ~((people.story[rows] == "long_ago") & (at > end - 190 * DAY))
     keep = recent_too & (at > people.created[rows])
     rows, at = rows[keep], at[keep]
@@ -75,7 +79,10 @@ def _orders(rng: np.random.Generator, people: People, end: int) -> tuple[Ints, I
 def sold(
     rng: np.random.Generator, people: People, topic: Objects, orders_of: tuple[Ints, Ints, Ints], cookies: Ints, first: int
 ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-    """Columns of `shop_order` and `shop_order_line` for orders of (account row, time, price in öre); `first` continues older numbers."""
+    """Columns of `shop_order` and `shop_order_line` for orders of (account row, time, price in öre).
+
+    `first` continues older numbers.
+    """
     rows, at, price = orders_of
     ids = [f"{company[0].upper()}{first + k:08}" for k, company in enumerate(people.company[rows].tolist())]
     quantity = np.where(rng.random(len(rows)) < 0.1, 2, 1)
@@ -117,6 +124,7 @@ def _looks(rng: np.random.Generator, people: People, cookies: Ints, end: int) ->
     Who accepts cookies is seen; a few others are seen too, as a shop with a faulty banner sees them.
     """
     comes = ((rng.random(len(people)) < 0.85) & (cookies >= 0)) | people.anchor | (rng.random(len(people)) < 0.04)
+    comes &= people.story != "inactive"
     rows = np.repeat(np.flatnonzero(comes), 1 + rng.integers(0, 3, int(comes.sum())))
     at = end - 3_600 - (rng.random(len(rows)) * 27 * DAY).astype(np.int64)
     early = people.told("long_ago")
@@ -129,7 +137,10 @@ def _looks(rng: np.random.Generator, people: People, cookies: Ints, end: int) ->
 def seen(
     rng: np.random.Generator, people: People, topic: Objects, looks: tuple[Ints, Ints], cookies: Ints, first: int
 ) -> dict[str, list[Any]]:
-    """Columns of `shop_visit` for visits of (account row, time); who accepts cookies is logged in; `first` continues older numbers."""
+    """Columns of `shop_visit` for visits of (account row, time). Who accepts cookies is logged in.
+
+    `first` continues older numbers.
+    """
     rows, at = looks
     consented = (cookies[rows] >= 0) & (cookies[rows] <= at)
     click = rng.random(len(rows)) < 0.3

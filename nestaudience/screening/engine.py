@@ -72,6 +72,16 @@ def run_file(connection: duckdb.DuckDBPyConnection, package: str, name: str) -> 
         raise MustStop("engine_failed", name, "nothing was sent; see the memory and spill settings, then report the file and version")
 
 
+def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> pa.Table:
+    """A query's result as Arrow: tokens as `uuid`, truth values as `bool` (the engine's own form of them is an extension type)."""
+    table = connection.execute(query, parameters or {}).to_arrow_table()
+    for number, field in enumerate(table.schema):
+        if isinstance(field.type, pa.Bool8Type):
+            chunks = [chunk.storage.cast(pa.bool_()) for chunk in table.column(number).chunks]
+            table = table.set_column(number, field.name, pa.chunked_array(chunks, pa.bool_()))
+    return table
+
+
 def tokens_to_uuid(column: pa.Array) -> pa.Array:
     """16-byte tokens in the form that the engine joins fastest; no copy."""
     return pa.ExtensionArray.from_storage(pa.uuid(), column.cast(TOKEN))

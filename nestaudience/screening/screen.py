@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from nestaudience.hashing.tokens import Tokens
-from nestaudience.screening.engine import prepare, run_file
+from nestaudience.screening.engine import fetch, prepare, run_file
 from nestaudience.screening.intake import Intake, People, Progress
 from nestaudience.screening.rules import AudienceRule, Funnel, Rules
 from nestaudience.vocabulary import AudienceKey, Reason, reasons_in
@@ -97,9 +97,23 @@ class Screened:
 
     def candidates(self, key: AudienceKey) -> pa.Table:
         """Every candidate of an audience: `account_token` (uuid), `mask` (uint64; 0 is eligible; bits as `Reason.bit`)."""
-        return self.connection.execute(
-            "SELECT account_token, mask FROM candidate WHERE audience_no = ?", [self.number(key)]
-        ).to_arrow_table()
+        return fetch(self.connection, "SELECT account_token, mask FROM candidate WHERE audience_no = $audience", {"audience": self.number(key)}
+        )
+
+    def malformed(self) -> dict[str, dict[str, int]]:
+        """View -> controller -> accounts with a value that does not parse, is outside its set, or is null where none is allowed."""
+        found: dict[str, dict[str, int]] = {}
+        for view, table in (("account", "subject"), ("consent_event", "consent"), ("rights_event", "rights"), ("segment_member", "member")):
+            rows = self.connection.execute(
+                f"SELECT coalesce(controller, ''), count(DISTINCT account_token) FROM {table} WHERE bad GROUP BY 1"  # noqa: S608 (ours)
+            ).fetchall()
+            found[view] = dict(sorted(rows))
+        return found
+
+    def accounts(self) -> dict[str, int]:
+        """Controller -> how many accounts it has."""
+        rows = self.connection.execute("SELECT coalesce(controller, ''), count(*) FROM subject WHERE own GROUP BY 1 ORDER BY 1").fetchall()
+        return dict(rows)
 
     def number(self, key: AudienceKey) -> int:
         """The audience's number in the engine."""
@@ -107,10 +121,9 @@ class Screened:
 
     def known(self) -> Known:
         """What a later look at a few accounts needs of this one: every no and every blocking person with an address."""
-        noes = self.connection.execute("SELECT * FROM no_event").to_arrow_table()
-        blocking = self.connection.execute(
-            "SELECT DISTINCT person_token, account_token FROM subject WHERE own AND blocking AND person_token IS NOT NULL"
-        ).to_arrow_table()
+        noes = fetch(self.connection, "SELECT * FROM no_event")
+        blocking = fetch(self.connection, "SELECT DISTINCT person_token, account_token FROM subject WHERE own AND blocking AND person_token IS NOT NULL"
+        )
         return Known(noes, blocking)
 
 

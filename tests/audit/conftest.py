@@ -5,7 +5,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "ledger"))
 
-from ledger_builder import BuiltLedger  # noqa: E402 - the builder lives beside the ledger's own tests
+from ledger_builder import BuiltLedger
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -48,6 +49,7 @@ from nestaudience.vocabulary import Operation, Recipient
 START = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 ACCOUNT = Account("1112223333")
 TARGET = Target(Account("1112223333", "9998887777"), "7000000001")
+ODD_ACCOUNTS = (Account("customers/1"), Account(""), Account("1112223333", "111-222-3333"))
 CONTACT_ID = int(dm.IngestedUserListInfo.UploadKeyType.CONTACT_ID)
 STATUS = dm.RequestStatusPerDestination.RequestStatus
 INGEST = "IngestAudienceMembers"
@@ -83,6 +85,7 @@ def google(sandbox: DataManagerSandbox) -> Iterator[GoogleDataManager]:
 # --- the message
 
 
+@hypothesis.settings(deadline=None)
 @given(st.booleans(), st.booleans(), st.lists(st.text(min_size=1), min_size=1, max_size=20, unique=True))
 def test_an_addition_says_exactly_what_the_grants_say(user_data: bool, personalization: bool, names: list[str]) -> None:
     addition = batch(Operation.ADD, *names, user_data=user_data, personalization=personalization)
@@ -96,7 +99,8 @@ def test_an_addition_says_exactly_what_the_grants_say(user_data: bool, personali
     assert destination.operating_account == dm.ProductAccount(account_type=ads, account_id="1112223333")
     assert destination.login_account == dm.ProductAccount(account_type=ads, account_id="9998887777")
     assert destination.product_destination_id == "7000000001"
-    sent = [[one.email_address for one in member.composite_data.user_data.user_identifiers] for member in request.audience_members]
+    people = [member.composite_data.user_data.user_identifiers for member in request.audience_members]
+    sent = [[one.email_address for one in identifiers] for identifiers in people]
     assert sent == [[hashlib.sha256(name.encode()).hexdigest()] for name in names]
 
 
@@ -138,9 +142,22 @@ def test_batches_that_are_not_googles_are_not_built(google: GoogleDataManager) -
     for wrong in (foreign, huge):
         with pytest.raises(ValueError, match="10 000 digests"):
             google.prepare(TARGET, wrong)
-    for target in (replace(TARGET, list_id="../1"), replace(TARGET, account=Account("customers/1"))):
+    for target in (replace(TARGET, list_id="../1"), *(replace(TARGET, account=odd) for odd in ODD_ACCOUNTS)):
         with pytest.raises(NeedsFix):
             google.prepare(target, batch(Operation.ADD, "a"))
+
+
+def test_ids_that_are_no_numbers_never_reach_google(sandbox: DataManagerSandbox, google: GoogleDataManager) -> None:
+    for odd in ODD_ACCOUNTS:
+        for ask in (
+            lambda odd=odd: google.find_list(odd, "c"),
+            lambda odd=odd: google.read_list(Target(odd, "1")),
+            lambda odd=odd: google.create_list(odd, ListSpec("c", "n", 30)),
+        ):
+            with pytest.raises(NeedsFix) as caught:
+                ask()
+            assert caught.value.code == "account_wrong"
+    assert (sandbox.reads, sandbox.writes) == (0, 0)
 
 
 def test_no_addition_is_built_before_the_terms_are_accepted(sandbox: DataManagerSandbox) -> None:
@@ -299,8 +316,8 @@ def test_results_that_are_new_or_odd_are_read_with_care() -> None:
     assert settlement_of(dm.RetrieveRequestStatusResponse(), Operation.ADD) == StillProcessing()
     raw = dm.RetrieveRequestStatusResponse.pb()(request_status_per_destination=[{"request_status": int(STATUS.FAILED)}])
     raw.request_status_per_destination[0].error_info.error_counts.add(reason=977, record_count=4)
-    assert settlement_of(dm.RetrieveRequestStatusResponse.deserialize(raw.SerializeToString()), Operation.ADD) ==
-    Failed((("reason_977", 4),))
+    new = dm.RetrieveRequestStatusResponse.deserialize(raw.SerializeToString())
+    assert settlement_of(new, Operation.ADD) == Failed((("reason_977", 4),))
     odd = entry(STATUS.SUCCESS, error_info=dm.ErrorInfo(error_counts=[dm.ErrorCount(reason=6, record_count=2)]))
     assert settlement_of(odd, Operation.ADD) == PartlyRefused(0, (("unknown_consent", 2),))
 
@@ -330,7 +347,7 @@ def test_settings_cannot_be_built_wrong() -> None:
         {"credentials": token, "endpoint": endpoint, "page_size": 0},
         {"credentials": token, "endpoint": endpoint, "read_waits": (-1.0,)},
     ):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             GoogleDataManagerSettings(terms_accepted=True, **wrong)  # type: ignore[arg-type]
     secret = GoogleDataManagerSettings(SandboxToken("very-secret"), terms_accepted=True, endpoint=endpoint)
     assert "very-secret" not in repr(secret)

@@ -1,4 +1,7 @@
-"""Builds small, complete ledgers from a seed: keys, head, database, and nights with transfers. Also what keeps a ledger of a release."""
+"""Builds small, complete ledgers from a seed: keys, head, database, and nights with transfers.
+
+The same seed gives the same bytes, so that a ledger file of a release can be built once and kept.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -88,7 +91,12 @@ class BuiltLedger:
             self.log.append_and_seal([(EntryType.HEARTBEAT, context(), {})])
 
     def intent(self, transfer: str, *, additions: int, removals: int, list_id: str = "list-1") -> NewEntry:
-        fields = {"transfer_id": transfer, "audience": f"bok/{list_id}/google", "controller": "bok", "recipient": "Google Ireland Ltd"}
+        fields = {
+            "transfer_id": transfer,
+            "audience": f"bok/{list_id}/google",
+            "controller": "bok",
+            "recipient": "Google Ireland Ltd",
+        }
         fields |= {"destination": "google_data_manager", "ad_account": "1234567890", "list_id": list_id}
         return EntryType.TRANSFER_INTENT, context(), fields | {"planned_removals": removals, "planned_additions": additions}
 

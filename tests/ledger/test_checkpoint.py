@@ -88,7 +88,9 @@ def test_notes_that_are_no_checkpoints(signer: Signer) -> None:
 def test_a_signature_has_one_spelling(signer: Signer) -> None:
     note = signer.sign(0, LEAVES[:5]).note
     last = note[-3]
-    other = next(letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" if _same_bytes(note, letter, last))
+    other = next(
+        letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" if _same_bytes(note, letter, last)
+    )
     assert refusal(f"{note[:-3]}{other}{note[-2:]}", signer.verifier) == "note_malformed"
 
 
@@ -120,7 +122,9 @@ def test_a_key_does_not_sign_for_another_log(tmp_path: Path) -> None:
     assert refusal(f"{text}\n— another.example/log {line}\n", signer.verifier) == "note_forged"
 
 
-@pytest.mark.parametrize("text", ["", "x", "a+b", "a+00000000+AAAA", "a+zz+!", "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "a+b", "a+00000000+AAAA", "a+zz+!", "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"]
+)
 def test_verifier_keys_that_are_none(text: str) -> None:
     with pytest.raises(NeedsFix) as caught:
         Verifier.parse(text)
@@ -202,5 +206,8 @@ def test_a_rotated_key_continues_the_head_of_the_old_one(tmp_path: Path) -> None
         Signer(fresh, ORIGIN, tmp_path / "head").head()
     signer = Signer(fresh, ORIGIN, tmp_path / "head", older=[PRIVATE.public_key()])
     signed = signer.sign(3, LEAVES[3:5])
-    assert open_note(signed.note, [Verifier(ORIGIN, public_bytes(fresh.public_key()))]).root == Frontier.of(b"".join(LEAVES[:5])).root()
+    assert (
+        open_note(signed.note, [Verifier(ORIGIN, public_bytes(fresh.public_key()))]).root
+        == Frontier.of(b"".join(LEAVES[:5])).root()
+    )
     assert "Signer" in repr(signer)

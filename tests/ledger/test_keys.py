@@ -68,7 +68,9 @@ def malformed() -> list[str]:
     good = json.loads(RING.to_text())
     bad = ["", "[]", "null", "{", '"x"', "{}", RING.to_text() + "x"]
     bad += [json.dumps(good | {key: value}) for key in ("index", "signing", "master") for value in ("", "00", "G" * 64, 1, None)]
-    bad += [json.dumps(good | change) for change in ({"format": "other"}, {"more": 1}, {"retired": []}, {"retired": {"index": "x"}})]
+    bad += [
+        json.dumps(good | change) for change in ({"format": "other"}, {"more": 1}, {"retired": []}, {"retired": {"index": "x"}})
+    ]
     bad += [json.dumps(good | change) for change in ({"retired": {"signing": ["1" * 64]}}, {"retired_signing_public": ["00"]})]
     bad += [json.dumps(good | {"retired": {"other": ["1" * 64]}}), json.dumps(good | {"index": good["seal"]})]
     bad += [json.dumps({key: value for key, value in good.items() if key != use.value}) for use in KeyUse]

@@ -7,9 +7,10 @@ from typing import Any, Final
 from nestaudience.screening.rules import Rules
 from nestaudience.vocabulary import Recipient
 
+from .damage import SOURCES
 from .decide import decide
 from .rows import Row, World, account, consent, member
-from .strategies import C1, C2, C3, SOURCES, audience, registered_texts
+from .strategies import C1, C2, C3, audience, registered_texts
 
 NOW: Final = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
 RULES: Final = Rules(frozenset({C1, C2, C3}), tuple(Recipient), registered_texts(NOW), SOURCES, frozenset({"newsletter", "sms"}))

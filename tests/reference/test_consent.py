@@ -13,7 +13,7 @@ from .rows import Row, account, consent
 AT = "2026-06-01T{}Z"
 
 
-def no(event_id: str = "n", **changes: str | None) -> Row:
+def no(event_id: str | None = "n", **changes: str | None) -> Row:
     """A withdrawal at noon, given elsewhere than grants usually are."""
     clocks = {"occurred_at": AT.format("12:00:00"), "recorded_at": AT.format("12:00:00")}
     return consent(event_id, "withdraw", **({"source": "comm"} | clocks | changes))
@@ -114,6 +114,7 @@ def test_rule_3_the_time_of_a_no(clocks: dict[str, str | None], eligible: bool) 
         ({"occurred_at": "2026-06-01T10:05:00Z"}, True),  # five minutes after it was recorded
         ({"occurred_at": "2026-06-01T10:05:00.000001Z"}, False),
         ({"occurred_at": "2026-11-22T02:35:00Z", "recorded_at": "2026-11-22T02:35:00Z"}, True),
+        ({"occurred_at": "2026-11-22T02:35:00.000001Z", "recorded_at": "2026-11-22T02:35:00Z"}, False),
         ({"occurred_at": "2026-11-22T02:35:00Z", "recorded_at": "2026-11-22T02:35:00.000001Z"}, False),
         ({"confirmed": "0"}, False),
         ({"confirmed": None}, False),
@@ -229,6 +230,8 @@ def test_rule_7_config_may_narrow_withdrawals_to_the_events_controller() -> None
     assert ask(accounts=twin, consents=(GRANT, here), withdrawals_group_wide=False) == {"consent_withdrawn"}
     assert ask(accounts=twin, consents=(GRANT, there), withdrawals_group_wide=False) == set()
     assert ask(consents=(GRANT, no(controller_id="c2")), withdrawals_group_wide=False) == set()
+    nowhere = ask(accounts=(account(controller_id=None),), consents=(GRANT, no(controller_id=None)), withdrawals_group_wide=False)
+    assert nowhere == {"malformed"}
 
 
 def test_rule_7_an_invalid_address_still_has_its_own_noes() -> None:

@@ -191,6 +191,11 @@ def test_an_unknown_action_is_malformed_until_a_sound_event_follows(
     assert ask(consents=events) == ({"malformed"} if malformed else set())
 
 
+def test_an_unknown_action_without_source_stays_malformed() -> None:
+    odd, after = consent("n", "revoke", source=None), consent("f", recorded_at="2026-07-01T10:00:01Z", source=None)
+    assert ask(consents=(GRANT, odd, after)) == {"malformed"}
+
+
 def test_an_unknown_action_of_the_other_view_needs_a_follower_of_its_own_view() -> None:
     odd = right("n", None, source="prefs")
     after = consent("f", recorded_at="2026-07-01T10:00:01Z")

@@ -1,5 +1,7 @@
 """Rights in the reference against answers worked out by hand from the rules: rules 7 and 9, and what a vanished account keeps."""
 
+from typing import Any
+
 import pytest
 
 from nestaudience.vocabulary import Recipient
@@ -138,6 +140,12 @@ def test_rule_9_a_restriction_ends_on_the_same_account(end: dict[str, str | None
     assert ask(accounts=TWINS, rights=(restriction, lifted)) == (set() if ended else {"restricted"})
 
 
+def test_rule_1_a_missing_source_is_no_common_source() -> None:
+    restriction, end = at("12:00", right("r", "restrict", source=None)), at("12:04", right("u", "unrestrict", source=None))
+    assert ask(rights=(restriction, end)) == {"restricted"}
+    assert ask(rights=(restriction | {"source": "comm"}, end | {"source": "comm"})) == set()
+
+
 def test_a_restriction_without_account_ends_without_account() -> None:
     restriction = at("12:00", right("r", "restrict", None, email=" A1@post.se"))
     end = at("12:01", right("u", "unrestrict", None, email="a1@POST.se"))
@@ -203,7 +211,7 @@ def test_one_event_id_with_two_contents_ends_and_lifts_nothing() -> None:
 def test_a_vanished_account_keeps_what_its_own_events_say() -> None:
     twin = account("a2", email="gone@post.se", protected="1")
     members = (member("gone", oldest_order_at=None, consented_when_collected="0"),)
-    question = {"accounts": (twin,), "members": members, "account_id": "gone", "uses": "site orders"}
+    question: dict[str, Any] = {"accounts": (twin,), "members": members, "account_id": "gone", "uses": "site orders"}
     assert ask(**question) == {"vanished", "consent_missing"}
     assert ask(**question, consents=(consent("g", account_id="gone"),)) == {"vanished"}
     said = (consent("w", "withdraw", "gone", purpose="enhanced_conversions"), consent("x", "withdraw", "a2"))

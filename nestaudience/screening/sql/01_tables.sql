@@ -9,29 +9,30 @@ CREATE OR REPLACE MACRO recipient_bits(t) AS CASE t WHEN 'google' THEN 1 WHEN 'm
 
 -- An account holder is judged as a customer of one controller. Most rows are an account as its own controller sees it; a few more (step 2)
 -- are accounts that another controller's segment names, and accounts that are gone.
--- `mask` holds the reasons that follow from the account row alone, the same for every recipient.
+-- `mask` holds the reasons that follow from the account row alone, the same for every recipient. In every table `bad` marks a row with a value that
+-- does not parse, is outside its set, or is null where none is allowed: many of them are a fault of the feed.
 CREATE OR REPLACE TABLE subject (
-    account_token UUID, controller VARCHAR, own BOOLEAN, row_no BIGINT, person_token UUID,
+    account_token UUID, controller VARCHAR, home VARCHAR, own BOOLEAN, row_no BIGINT, person_token UUID,
     digest_google UUID, digest_meta UUID, unusable_google BOOLEAN, unusable_meta BOOLEAN,
-    created_at TIMESTAMP, blocking BOOLEAN, mask UBIGINT
+    created_at TIMESTAMP, blocking BOOLEAN, mask UBIGINT, bad BOOLEAN
 );
 
 -- Consent events, packed: one row an event, words as small numbers, the store's source as a hash to compare and a kind to judge by.
 -- purpose: 1 ad_matching, 2 web_behaviour, 3 enhanced_conversions, 4 order_analysis, 5 known and irrelevant, 0 unknown.
 CREATE OR REPLACE TABLE consent (
     account_token UUID, event UBIGINT, content UBIGINT, controller VARCHAR, purpose UTINYINT, action VARCHAR, recipient UTINYINT,
-    occurred TIMESTAMP, recorded TIMESTAMP, source UBIGINT, source_kind VARCHAR, seq BIGINT, confirmed BOOLEAN, text_no INTEGER
+    occurred TIMESTAMP, recorded TIMESTAMP, source UBIGINT, source_kind VARCHAR, seq BIGINT, confirmed BOOLEAN, text_no INTEGER, bad BOOLEAN
 );
 
 -- Rights events. purpose: 1 ad_matching, 4 order_analysis, 6 '*', 0 anything else. The token of an address that came without an account is made
 -- before the row gets here.
 CREATE OR REPLACE TABLE rights (
     account_token UUID, address_token UUID, event UBIGINT, content UBIGINT, controller VARCHAR, action VARCHAR, purpose UTINYINT,
-    occurred TIMESTAMP, recorded TIMESTAMP, source UBIGINT, source_kind VARCHAR, seq BIGINT, has_case BOOLEAN
+    occurred TIMESTAMP, recorded TIMESTAMP, source UBIGINT, source_kind VARCHAR, seq BIGINT, has_case BOOLEAN, bad BOOLEAN
 );
 
 CREATE OR REPLACE TABLE member (
-    account_token UUID, controller VARCHAR, segment VARCHAR, oldest_order TIMESTAMP, oldest_site TIMESTAMP, site_consented BOOLEAN
+    account_token UUID, controller VARCHAR, segment VARCHAR, oldest_order TIMESTAMP, oldest_site TIMESTAMP, site_consented BOOLEAN, bad BOOLEAN
 );
 
 -- What the lists are held to hold, by account: these people are judged too, whether or not a segment still names them.

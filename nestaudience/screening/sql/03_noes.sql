@@ -59,8 +59,8 @@ FROM (SELECT person_token, account_token FROM subject WHERE own AND blocking AND
 -- Whom each no reaches: its own account, and every account with the same address. A closure stays where it is.
 CREATE OR REPLACE TABLE reached AS
 SELECT DISTINCT s.rowid AS subject_no, n.rowid AS no_no FROM no_event n JOIN subject s ON s.account_token = n.account_token
-WHERE n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR s.controller = n.controller
+WHERE n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR s.home = n.controller
 UNION
 SELECT s.rowid, n.rowid FROM no_event n JOIN subject s ON s.person_token = n.person_token
 WHERE n.kind <> 'closed'
-  AND (n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR s.controller = n.controller);
+  AND (n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR s.home = n.controller);

@@ -1,0 +1,83 @@
+"""Remote lists: their opaque names, binding an audience to one, and making sure that it is still there.
+
+A list is found again by its code after a lost answer, never adopted by its name. What the platform says about a list is written down; what it
+means for additions is decided by gates.
+"""
+
+import base64
+import hashlib
+import hmac
+
+from sqlalchemy.engine import Connection
+
+from nestaudience.config.settings import Audience
+from nestaudience.delivery.deliver import Tools
+from nestaudience.destinations.port import Account, Destination, ListSpec, Target
+from nestaudience.errors import MustStop, NeedsFix
+from nestaudience.ledger.entries import EntryType, Value
+from nestaudience.ledger.keys import KeyRing
+from nestaudience.ledger.memory import RemoteList
+
+
+def code_of(audience: Audience, keys: KeyRing) -> str:
+    """The opaque code of an audience's list: `na-` and 8 letters that tell nobody without the key what the list is about."""
+    text = "|".join((audience.controller.key, audience.segment.code, audience.recipient.key.value, str(audience.table.number)))
+    digest = hmac.new(keys.name.reveal(), text.encode(), hashlib.sha256).digest()
+    return "na-" + base64.b32encode(digest[:5]).decode().lower()
+
+
+def name_of(audience: Audience, keys: KeyRing) -> str:
+    """The list's name on the platform: its code, the controller's neutral code, and the audience's number."""
+    return f"{code_of(audience, keys)} {audience.controller.code}-{audience.table.number:02d}"
+
+
+def bind_list(audience: Audience, destination: Destination, tools: Tools) -> RemoteList:
+    """Find the audience's list by its code, or create it, and remember it. Raises what the destination raises."""
+    account = Account(audience.ad_account.account_id, audience.ad_account.login_account_id)
+    code = code_of(audience, tools.keys)
+    facts = destination.find_list(account, code)
+    created = facts is None
+    if facts is None:
+        facts = destination.create_list(account, ListSpec(code, name_of(audience, tools.keys), audience.table.membership_days))
+    values = {
+        "audience": audience.key,
+        "controller": audience.controller.key,
+        "segment": audience.segment.code,
+        "recipient": audience.recipient.key.value,
+        "destination": audience.table.destination,
+        "ad_account": account.account_id,
+        "login_account": account.login_account_id or "",
+        "code": code,
+        "list_id": facts.list_id,
+        "data_inputs": " ".join(audience.segment.data_inputs),
+        "state": "open",
+        "membership_days": audience.table.membership_days,
+    }
+    names = ("audience", "recipient", "destination", "ad_account", "list_id", "code", "membership_days")
+    fields: dict[str, Value] = {name: values[name] for name in names}
+    kind = EntryType.LIST_CREATED if created else EntryType.BINDING_CHANGED
+    tools.log.append_and_seal(
+        [(kind, tools.context(audience.controller.key), fields)], lambda connection, _: tools.memory.bind(connection, values)
+    )
+    return next(remote for remote in tools.memory.lists() if remote.audience == audience.key)
+
+
+def confirm_list(audience: Audience, remote: RemoteList, destination: Destination, tools: Tools) -> None:
+    """Ask the bound account for the list before anything is sent to it.
+
+    Raises `MustStop`: `wrong_account` when the configuration binds another account than the ledger does; `NeedsFix`: `list_gone` when the platform
+    proves that the list is no more (whoever was on it is then on it no longer), and what the destination raises.
+    """
+    if (remote.ad_account, remote.login_account) != (audience.ad_account.account_id, audience.ad_account.login_account_id):
+        raise MustStop("wrong_account", remote.audience, "the list is bound to another ad account than the configuration names; put it back")
+    facts = destination.read_list(Target(Account(remote.ad_account, remote.login_account), remote.list_id))
+    if facts is not None:
+        return
+    fields: dict[str, Value] = {"code": "list_gone", "audience": remote.audience, "list_id": remote.list_id}
+
+    def also(connection: Connection, _indices: tuple[int, ...]) -> None:
+        tools.memory.set_list_state(connection, remote.list_no, "gone")
+        tools.memory.lapse_list(connection, remote.list_no)
+
+    tools.log.append_and_seal([(EntryType.INCIDENT, tools.context(remote.controller), fields)], also)
+    raise NeedsFix("list_gone", remote.audience, "the list was deleted; give the audience another number to start a new one, or take it out")

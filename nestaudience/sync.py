@@ -1,0 +1,384 @@
+"""The one path: bring every list into line with consent, now. Read this first.
+
+    (1) start      take the writer's lease, say that the run began, accept the configuration when it has no problem
+    (2) settle     ask the platforms what became of earlier requests
+    (3) screen     one snapshot of the store -> digests and tokens -> eligible, or refused with reasons
+    (4) compare    wanted against held -> removals and additions; gates hold some of them
+    (5) remove     every list's removals, noes first, before anybody joins anywhere
+    (6) add        list by list, batch by batch, each after its last look
+    (7) finish     forget what is gone, say what happened
+
+Safe to repeat: a run that was cut off is followed by the next, which starts from what the ledger knows. One failure stops one thing: what goes
+wrong with a list, a destination or a part of the configuration is written down, and the others go on. `plan` is (2) to (4) without a write.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import nestaudience
+from nestaudience.config.load import to_text
+from nestaudience.config.settings import Audience
+from nestaudience.customers.contract import FEED_STATUS
+from nestaudience.customers.port import Snapshot, StoreProblem
+from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
+from nestaudience.delivery.held import Held, read_held
+from nestaudience.delivery.last_look import LastLook
+from nestaudience.delivery.lists import bind_list, code_of, confirm_list
+from nestaudience.delivery.salts import Salts
+from nestaudience.delivery.settle import Asked, ask, write_down
+from nestaudience.delta.gates import Gate, Limits
+from nestaudience.delta.plan import AudiencePlan, Delta, work_out
+from nestaudience.delta.stops import closed_gates
+from nestaudience.errors import NestAudienceError
+from nestaudience.hashing.addresses import NORMALISER_VERSION
+from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
+from nestaudience.ledger.lease import WRITER, leased
+from nestaudience.ledger.log import TransferLog
+from nestaudience.ledger.memory import RemoteList
+from nestaudience.screening.engine import open_engine
+from nestaudience.screening.intake import Intake, read_all
+from nestaudience.screening.screen import Screened, screen
+from nestaudience.vocabulary import AudienceKey, Operation, RunId, RunKind
+from nestaudience.wiring import Parts
+
+STOCKHOLM: Final = ZoneInfo("Europe/Stockholm")
+Note = Callable[[str, str, int], None]
+"""Progress: a step, a key, and how many rows or people were just done."""
+
+
+def silent(step: str, key: str, done: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Steps (2) to (4): what is known, who is eligible, what would leave and join."""
+
+    asked: Asked
+    held: Held
+    screened: Screened
+    delta: Delta
+    remotes: dict[AudienceKey, RemoteList]
+    problems: tuple[StoreProblem, ...]
+    unreachable: tuple[NestAudienceError, ...]
+
+    @property
+    def plans(self) -> tuple[AudiencePlan, ...]:
+        """Every audience's plan, in the configuration's order."""
+        return tuple(self.delta.plans.values())
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did, in keys and counts."""
+
+    run_id: RunId
+    night: str
+    sent: dict[AudienceKey, Sent] = field(default_factory=dict)
+    errors: list[NestAudienceError] = field(default_factory=list)
+    gates: dict[AudienceKey, tuple[Gate, ...]] = field(default_factory=dict)
+    settled: int = 0
+    waiting: int = 0
+
+    @property
+    def exit_codes(self) -> tuple[int, ...]:
+        """Every exit code that something in this run asks for, 0 when nothing does."""
+        codes = {error.exit_code for error in self.errors}
+        codes |= {4 for sent in self.sent.values() if sent.unknown}
+        codes |= {gate.exit_code for gates in self.gates.values() for gate in gates}
+        return tuple(sorted(codes | {0}))
+
+    @property
+    def exit_code(self) -> int:
+        """The highest of them."""
+        return max(self.exit_codes)
+
+
+@contextmanager
+def judge(parts: Parts, now: datetime, note: Note = silent, *, write: "Run | None" = None) -> Iterator[Judged]:
+    """Steps (2) to (4). Without `write` nothing is written anywhere, and nothing but status questions is sent."""
+    settings, memory = parts.settings, parts.memory
+    lists = {remote.list_no: remote for remote in memory.lists()}
+    # (2) What became of earlier requests. A plan takes the answers into account without keeping them.
+    asked = ask(memory, lists, parts.destinations, now)
+    if write is not None:
+        write_down(asked.answered, lists, write.tools)
+    held = read_held(memory, now, None if write else asked.states())
+    # (3) One snapshot, judged. A list under another code (another number) is another list.
+    audiences = tuple(settings.audiences.values())
+    rules = settings.rules()
+    bound = {remote.audience: remote for remote in lists.values()}
+    remotes = {a.key: bound[a.key] for a in audiences if a.key in bound and bound[a.key].code == code_of(a, parts.keys)}
+    gone = frozenset(key for key, remote in remotes.items() if remote.state == "gone")
+    numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(parts.limits))
+        problems: list[StoreProblem] = []
+        unreachable: list[NestAudienceError] = list(asked.errors)
+
+        def read(intake: Intake) -> None:
+            segments = frozenset((a.controller.key, a.segment.code) for a in audiences)
+            try:
+                with parts.store.snapshot() as snapshot:
+                    problems.extend(_problems(parts, snapshot))
+                    read_all(intake, snapshot, segments, now)
+            except NestAudienceError as error:  # nothing can be judged; what is owed still leaves
+                unreachable.append(error.with_traceback(None))
+
+        screened = screen(
+            engine,
+            read,
+            rules=rules,
+            audiences=[a.rule for a in audiences],
+            tokens=parts.tokens,
+            now=now,
+            held=held.for_engine(numbers),
+            progress=lambda view, rows: note("read", view, rows),
+        )
+        # (4) What would leave and join, and what holds it.
+        stopped = closed_gates(
+            settings, screened, problems, unreachable, absent=frozenset(parts.absent), gone=gone, today=now.astimezone(STOCKHOLM).date()
+        )
+        ever = {remote.list_no for remote in lists.values() if held_anybody(held, remote)}
+        delta = work_out(screened, {a.key: _limits(parts, a, remotes, ever) for a in audiences}, stopped)
+        yield Judged(asked, held, screened, delta, remotes, tuple(problems), tuple(unreachable))
+
+
+def held_anybody(held: Held, remote: RemoteList) -> bool:
+    """True when a list may hold somebody at the start of a run."""
+    return remote.list_no in set(held.rows.column("list_no").unique().to_pylist())
+
+
+def _limits(parts: Parts, audience: Audience, remotes: dict[AudienceKey, RemoteList], ever: set[int]) -> Limits:
+    gates = parts.settings.gates
+    remote = remotes.get(audience.key)
+    return Limits(
+        smallest=parts.settings.smallest_list(audience.key),
+        change_percent=gates.change_percent,
+        change_people=gates.change_people,
+        ever_held=remote is not None and remote.list_no in ever,
+    )
+
+
+def _problems(parts: Parts, snapshot: Snapshot) -> list[StoreProblem]:
+    """What is wrong with the store as a whole: missing views and columns, and a store of another environment."""
+    found = [problem for problem in snapshot.problems if not problem.is_warning]
+    environments = set()
+    for sheet in snapshot.read(FEED_STATUS):
+        environments |= set(sheet.facts.column("environment").unique().to_pylist())
+    if environments - {parts.settings.environment.value}:
+        found.append(StoreProblem("environment", "feed_status.environment", "name the store of this environment"))
+    return found
+
+
+class Run:
+    """One run that writes. Use as a context manager; call `judge`, `remove` and `add` in this order, for every audience."""
+
+    def __init__(self, parts: Parts, *, kind: RunKind = RunKind.NIGHTLY, actor: str = "cli", note: Note = silent) -> None:
+        self.parts = parts
+        self.note = note
+        self.started = parts.clock()
+        self.kind = kind
+        self._actor = actor
+        self._stack = ExitStack()
+        run_id = RunId(uuid7(self.started, parts.randomness(10)))
+        self.outcome = Outcome(run_id, self.started.astimezone(STOCKHOLM).date().isoformat())
+        self.judged: Judged
+        self.log: TransferLog
+        self.tools: Tools
+        self._salts: Salts
+        self._look: LastLook
+
+    def __enter__(self) -> "Run":
+        """(1) Lease, log, configuration."""
+        parts = self.parts
+        self._stack.enter_context(leased(parts.evidence.engine, WRITER, self.outcome.run_id, parts.clock))
+        self.log = parts.open_log()
+        self.tools = Tools(
+            self.log, parts.memory, parts.keys, parts.tokens, parts.clock, parts.randomness, self._context,
+            lambda audience, operation, people: self.note(operation, audience, people),
+        )
+        settings = parts.settings
+        entries: list[tuple[EntryType, Context, dict[str, Value]]] = [
+            (EntryType.RUN_STARTED, self._context(""), {"night": self.outcome.night, "environment": settings.environment.value})
+        ]
+        known = parts.memory.accepted_config()
+        text = to_text(settings.document)
+        accept = not settings.problems and known != text
+        if accept:
+            entries.append((EntryType.CONFIG_CHANGED, self._context(""), {"new_digest": settings.digest, "first": known is None}))
+        self.log.append_and_seal(
+            entries, lambda c, _: parts.memory.accept_config(c, settings.digest, text, self.started) if accept else None
+        )
+        for error in parts.absent.values():
+            self.outcome.errors.append(error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def judge(self) -> tuple[AudienceKey, ...]:
+        """(2) to (4), and the entries that say so. The audiences, in order."""
+        self.judged = self._stack.enter_context(judge(self.parts, self.started, self.note, write=self))
+        judged, outcome = self.judged, self.outcome
+        outcome.settled, outcome.waiting = len(judged.asked.answered), judged.asked.waiting
+        outcome.errors += judged.unreachable
+        counts: dict[str, Value] = dict(judged.screened.counts)
+        codes = sorted({problem.code for problem in judged.problems})
+        snapshot: dict[str, Value] = {"taken_at": utc_text(self.started), "counts": counts, "problems": codes}
+        entries: list[tuple[EntryType, Context, dict[str, Value]]] = [(EntryType.SNAPSHOT, self._context(""), snapshot)]
+        for plan in judged.plans:
+            outcome.gates[plan.key] = plan.gates
+            outcome.sent[plan.key] = Sent()
+            audience = self.parts.settings.audiences[plan.key]
+            entries.append((EntryType.FUNNEL, self._context(audience.controller.key), _funnel_fields(plan)))
+        self.log.append(entries)
+        self._salts = Salts(judged.screened.connection, self.parts.memory, self.parts.randomness)
+        self._look = LastLook(self.parts.store, judged.screened, self.parts.settings.rules(), self.parts.tokens, self.parts.clock)
+        self._stack.callback(self._look.close)
+        return tuple(plan.key for plan in judged.plans)
+
+    def remove(self, key: AudienceKey) -> None:
+        """(5) One list's removals. Errors are kept in the outcome; the other lists go on."""
+        plan = self.judged.delta.plans[key]
+        if plan.removals_to_send:
+            self._salts.admit("SELECT person_token FROM removal")
+            self._deliver(key, lambda delivery: delivery.remove(self._intent(key)))
+
+    def add(self, key: AudienceKey) -> None:
+        """(6) One list's additions, unless a gate holds them. Errors are kept in the outcome; the other lists go on."""
+        plan = self.judged.delta.plans[key]
+        if plan.additions_to_send:
+            self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
+            self._deliver(key, lambda delivery: delivery.add(self._intent(key)))
+
+    def finish(self) -> Outcome:
+        """(7) Forget what is gone, and say what happened."""
+        self.parts.memory.forget_gone(self.parts.clock())
+        outcome = self.outcome
+        fields: dict[str, Value] = {
+            "night": outcome.night,
+            "outcome": "done" if outcome.exit_code == 0 else "not_clean",
+            "exit_codes": list(outcome.exit_codes),
+            "removed": sum(sent.removed for sent in outcome.sent.values()),
+            "added": sum(sent.added for sent in outcome.sent.values()),
+            "batches": sum(sent.batches for sent in outcome.sent.values()),
+            "errors": sorted({error.code for error in outcome.errors}),
+        }
+        self.log.append_and_seal([(EntryType.RUN_FINISHED, self._context(""), fields)])
+        return outcome
+
+    def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> None:
+        """Hold the list's lease and deliver. What goes wrong stops this list only."""
+        failure: NestAudienceError | None = None
+        try:
+            with leased(self.parts.evidence.engine, f"list:{key}", self.outcome.run_id, self.parts.clock):
+                line = self._line(key)
+                delivery = Delivery(line, self.judged.delta, self.judged.held, self._salts, self._look, self.tools)
+                delivery.sent = self.outcome.sent[key]
+                work(delivery)
+        except NestAudienceError as error:
+            failure = error.with_traceback(None)
+        if failure is not None:
+            self.outcome.errors.append(failure)
+            if failure.code.startswith("ledger_"):
+                raise failure
+
+    def _line(self, key: AudienceKey) -> Line:
+        """The way to a list: opened, bound, and confirmed to be there by the platform itself."""
+        audience = self.parts.settings.audiences[key]
+        name = audience.table.destination
+        if name in self.parts.absent:
+            raise self.parts.absent[name]
+        destination = self.parts.destinations[name]
+        remote = self.judged.remotes.get(key)
+        if remote is None:
+            remote = bind_list(audience, destination, self.tools)
+            self.judged.remotes[key] = remote
+        else:
+            confirm_list(audience, remote, destination, self.tools)
+        return Line(audience, remote, destination)
+
+    def _intent(self, key: AudienceKey) -> Callable[[str, Operation, int], None]:
+        audience = self.parts.settings.audiences[key]
+
+        def record(transfer: str, operation: Operation, people: int) -> None:
+            fields = intent_fields(audience, self.judged.remotes[key], transfer, operation, people)
+            fields |= {"consent_texts": sorted(text.version for text in self.parts.settings.texts)}
+            self.log.append_and_seal([(EntryType.TRANSFER_INTENT, self._context(audience.controller.key), fields)])
+
+        return record
+
+    def _context(self, controller: str) -> Context:
+        settings = self.parts.settings
+        return Context(
+            run_id=self.outcome.run_id,
+            run_kind=self.kind,
+            controller=controller,
+            policy_version=settings.policy.version,
+            software_version=nestaudience.__version__,
+            commit=self.parts.commit,
+            config_digest=settings.digest,
+            actor=self._actor,
+        )
+
+
+def _funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
+    return {
+        "audience": plan.key,
+        "candidates": plan.funnel.candidates,
+        "eligible": plan.funnel.eligible,
+        "refused": dict(plan.funnel.refused),
+        "held": plan.counts.held,
+        "wanted": plan.counts.wanted,
+        "noes": plan.counts.noes,
+        "ordinary": plan.counts.ordinary,
+        "additions": plan.counts.additions,
+        "gates": [gate.code for gate in plan.gates],
+    }
+
+
+def intent_fields(audience: Audience, remote: RemoteList, transfer: str, operation: Operation, people: int) -> dict[str, Value]:
+    """What a transfer intent says: who sends what about whom to whom, on what basis, and who let it."""
+    adds = operation is Operation.ADD
+    approval = audience.segment.approval
+    return {
+        "transfer_id": transfer,
+        "operation": operation.value,
+        "audience": audience.key,
+        "segment": audience.segment.code,
+        "destination": audience.table.destination,
+        "recipient": audience.recipient.key.value,
+        "recipient_name": audience.recipient.legal_name,
+        "recipient_country": audience.recipient.country,
+        "transfer_mechanism": audience.recipient.transfer_mechanism,
+        "ad_account": remote.ad_account,
+        "list_id": remote.list_id,
+        "purpose": "ad_matching",
+        "legal_basis": "consent",
+        "data_category": "hashed account e-mail address",
+        "consent_signals": ["ad_personalization", "ad_user_data"] if adds else [],
+        "normaliser_version": NORMALISER_VERSION,
+        "dpia": approval.dpia,
+        "approved_by": approval.approver,
+        "owner": approval.owner,
+        "approved_on": approval.approved_on.isoformat(),
+        "planned_removals": 0 if adds else people,
+        "planned_additions": people if adds else 0,
+    }
+
+
+def nightly(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome:
+    """A whole night, in one call: steps (1) to (7)."""
+    with Run(parts, actor=actor, note=note) as run:
+        audiences = run.judge()
+        for key in audiences:
+            run.remove(key)
+        for key in audiences:
+            run.add(key)
+        return run.finish()
+

@@ -1,0 +1,218 @@
+"""From a configuration file to opened parts: the only module that knows the configuration and the adapters.
+
+Secrets are read here, at the start of each run, by name. A destination whose secret is missing is left out with its error; everything else still
+opens. It decides nothing and sends nothing.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from nestaudience.config.load import from_document, from_text, ledger_of, parse
+from nestaudience.config.schema import DestinationTable, Document, LedgerTable
+from nestaudience.config.settings import Problem, Settings
+from nestaudience.customers import store_of
+from nestaudience.customers.port import CustomerStore
+from nestaudience.destinations import destination_class
+from nestaudience.destinations.port import Destination
+from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
+from nestaudience.hashing.tokens import Tokens
+from nestaudience.ledger.checkpoint import Signer
+from nestaudience.ledger.engine import open_ledger
+from nestaudience.ledger.keys import KeyRing, Randomness, keys_from_text, load_keys
+from nestaudience.ledger.log import LogReader, TransferLog
+from nestaudience.ledger.memory import Memory
+from nestaudience.screening.engine import EngineLimits
+from nestaudience.vocabulary import Environment
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The ledger, opened: what an auditor's commands need, and no more."""
+
+    environment: Environment
+    table: LedgerTable
+    engine: Engine
+    memory: Memory
+    reader: LogReader
+    document: Document
+    base: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a run works with. `absent`: destinations that could not be opened, with what a person must do."""
+
+    settings: Settings
+    evidence: Evidence
+    store: CustomerStore
+    keys: KeyRing
+    tokens: Tokens
+    signer: Signer
+    destinations: dict[str, Destination]
+    absent: dict[str, NestAudienceError]
+    limits: EngineLimits
+    clock: Clock
+    commit: str
+    randomness: Randomness = field(repr=False)
+
+    @property
+    def memory(self) -> Memory:
+        """What the ledger remembers."""
+        return self.evidence.memory
+
+    def open_log(self) -> TransferLog:
+        """The transfer log, for the one that writes it."""
+        return TransferLog(self.evidence.engine, self.signer, clock=self.clock, randomness=self.randomness)
+
+
+def open_evidence(config: Path, clock: Clock, *, read_only: bool = False) -> Evidence:
+    """Open the ledger that a configuration names. Raises `NeedsFix` and `MustStop` as the ledger and the configuration do."""
+    document = parse(config)
+    base = config.absolute().parent
+    environment, table = ledger_of(document)
+    path = base / table.path
+    if not read_only:
+        _make_directory(path.parent)
+    engine = open_ledger(path, environment=environment, origin=table.origin, clock=clock, read_only=read_only)
+    return Evidence(environment, table, engine, Memory(engine), LogReader(engine), document, base)
+
+
+@contextmanager
+def open_parts(config: Path, *, clock: Clock, randomness: Randomness = os.urandom) -> Iterator[Parts]:
+    """Open everything that a configuration names, and close it again.
+
+    Raises `NeedsFix` and `MustStop` only where nothing can run: no usable configuration, no ledger, no keys.
+    """
+    evidence = open_evidence(config, clock)
+    settings = settings_in_use(evidence)
+    keys = open_keys(evidence)
+    signer = Signer(keys.signing_key(), evidence.table.origin, evidence.base / evidence.table.head, keys.older_signing_keys())
+    _make_directory((evidence.base / evidence.table.head).parent)
+    destinations: dict[str, Destination] = {}
+    absent: dict[str, NestAudienceError] = {}
+    for name, table in settings.destinations.items():
+        try:
+            destinations[name] = _open_destination(table, evidence)
+        except NestAudienceError as error:
+            absent[name] = error.with_traceback(None)
+    spill = settings.engine.spill_directory
+    limits = EngineLimits(settings.engine.memory, settings.engine.threads, evidence.base / spill if spill else None)
+    store: CustomerStore = store_of(settings.store.kind)(
+        evidence.base / settings.store.path, irrelevant_purposes=frozenset(settings.screening.irrelevant_purposes)
+    )
+    tokens = Tokens(keys.index.reveal())
+    try:
+        yield Parts(settings, evidence, store, keys, tokens, signer, destinations, absent, limits, clock, commit_of(), randomness)
+    finally:
+        for destination in destinations.values():
+            destination.close()
+        evidence.engine.dispose()
+
+
+def settings_in_use(evidence: Evidence) -> Settings:
+    """The configuration, mended from the last accepted one where it is wrong or forgets a list that still holds people."""
+    text = evidence.memory.accepted_config()
+    accepted = from_text(text) if text is not None else None
+    settings = from_document(evidence.document, accepted)
+    if accepted is None:
+        return settings
+    former = from_document(accepted)
+    sizes = evidence.memory.sizes(datetime.fromisoformat("9999-01-01T00:00:00+00:00"))
+    held = {remote.audience for remote in evidence.memory.lists() if sizes.get(remote.list_no)}
+    forgotten = sorted(key for key in held if key not in settings.audiences and key in former.audiences)
+    problems = tuple(
+        Problem("audiences", f"{key} still holds people and is no longer configured", "put it back until it is empty", frozenset({key}))
+        for key in forgotten
+    )
+    return replace(
+        settings,
+        audiences={**settings.audiences, **{key: former.audiences[key] for key in forgotten}},
+        destinations={**former.destinations, **settings.destinations} if forgotten else settings.destinations,
+        problems=settings.problems + problems,
+    )
+
+
+def open_keys(evidence: Evidence) -> KeyRing:
+    """The key ring. Raises `NeedsFix` when it is missing or readable by others."""
+    kind, _, place = evidence.table.keys.partition(":")
+    if kind == "env":
+        return keys_from_text(secret(evidence.table.keys, evidence.base))
+    return load_keys(evidence.base / place)
+
+
+def secret(name: str, base: Path) -> str:
+    """The secret of this name (`env:NAME` or `file:PATH`). Raises `NeedsFix`: `secret_missing`; the message has the name, not the secret."""
+    kind, _, place = name.partition(":")
+    value: str | None = None
+    if kind == "env":
+        value = os.environ.get(place)
+    else:
+        try:
+            value = (base / place).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            value = None
+    if not value:
+        raise NeedsFix("secret_missing", name, "set it, or correct its name in the configuration")
+    return value
+
+
+def _open_destination(table: DestinationTable, evidence: Evidence) -> Destination:
+    """One destination with its credentials. An endpoint of our own is for the sandbox only, whatever the file says."""
+    from nestaudience.destinations import google_connection as google
+
+    terms = table.terms_accepted_by is not None and table.terms_accepted_on is not None
+    if evidence.environment is Environment.SANDBOX:
+        if table.endpoint is None or table.certificate is None or table.credentials is None:
+            raise NeedsFix("sandbox_endpoint", table.name, "name endpoint, certificate and credentials of the sandbox")
+        certificate = secret(f"file:{table.certificate}", evidence.base).encode()
+        settings = google.GoogleDataManagerSettings(
+            google.SandboxToken(secret(table.credentials, evidence.base)),
+            terms,
+            google.SandboxEndpoint(table.endpoint, certificate),
+            timeout_seconds=table.timeout_seconds,
+        )
+    else:
+        if table.endpoint is not None:
+            raise MustStop("endpoint_override", table.name, "an endpoint may be overridden in the sandbox only; take it out")
+        source: google.ServiceAccountFile | google.ApplicationDefault = google.ApplicationDefault()
+        if table.credentials is not None:
+            kind, _, place = table.credentials.partition(":")
+            path = secret(table.credentials, evidence.base) if kind == "env" else place
+            source = google.ServiceAccountFile(evidence.base / path)
+        settings = google.GoogleDataManagerSettings(source, terms, timeout_seconds=table.timeout_seconds)
+    opened: Destination = destination_class(table.name)(settings)
+    return opened
+
+
+def _make_directory(path: Path) -> None:
+    failed = False
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        failed = True
+    if failed:
+        raise MustStop("ledger_unavailable", "the ledger's directory", "choose a directory that this user may write")
+
+
+
+
+def commit_of() -> str:
+    """The commit of the program that runs: from NESTAUDIENCE_COMMIT, else from the tree it runs in, else `unknown`."""
+    named = os.environ.get("NESTAUDIENCE_COMMIT", "")
+    git = Path(__file__).parents[1] / ".git"
+    try:
+        head = (git / "HEAD").read_text("ascii").strip()
+        found = (git / head.removeprefix("ref: ")).read_text("ascii").strip() if head.startswith("ref: ") else head
+    except (OSError, UnicodeDecodeError):
+        found = ""
+    commit = named or found
+    return commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else "unknown"
