@@ -25,6 +25,7 @@ from nestaudience.config.settings import Audience
 from nestaudience.customers.contract import FEED_STATUS
 from nestaudience.customers.port import Snapshot, StoreProblem
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
+from nestaudience.delivery.fields import funnel_fields, intent_fields
 from nestaudience.delivery.held import Held, read_held
 from nestaudience.delivery.last_look import LastLook
 from nestaudience.delivery.lists import bind_list, code_of, confirm_list
@@ -34,9 +35,8 @@ from nestaudience.delta.gates import Gate, Limits
 from nestaudience.delta.plan import AudiencePlan, Delta, work_out
 from nestaudience.delta.stops import closed_gates
 from nestaudience.errors import NestAudienceError
-from nestaudience.hashing.addresses import NORMALISER_VERSION
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
-from nestaudience.ledger.lease import WRITER, leased
+from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.screening.engine import open_engine
@@ -106,7 +106,7 @@ def judge(parts: Parts, now: datetime, note: Note = silent, *, write: "Run | Non
     # (2) What became of earlier requests. A plan takes the answers into account without keeping them.
     asked = ask(memory, lists, parts.destinations, now)
     if write is not None:
-        write_down(asked.answered, lists, write.tools)
+        write_down(asked.answered, lists, write.tools, now)
     held = read_held(memory, now, None if write else asked.states())
     # (3) One snapshot, judged. A list under another code (another number) is another list.
     audiences = tuple(settings.audiences.values())
@@ -128,6 +128,7 @@ def judge(parts: Parts, now: datetime, note: Note = silent, *, write: "Run | Non
                     read_all(intake, snapshot, segments, now)
             except NestAudienceError as error:  # nothing can be judged; what is owed still leaves
                 unreachable.append(error.with_traceback(None))
+                problems.append(StoreProblem(error.code, error.where, error.next_step))
 
         screened = screen(
             engine,
@@ -141,7 +142,12 @@ def judge(parts: Parts, now: datetime, note: Note = silent, *, write: "Run | Non
         )
         # (4) What would leave and join, and what holds it.
         stopped = closed_gates(
-            settings, screened, problems, unreachable, absent=frozenset(parts.absent), gone=gone, today=now.astimezone(STOCKHOLM).date()
+            settings,
+            screened,
+            problems,
+            absent=frozenset(parts.absent),
+            gone=gone,
+            today=now.astimezone(STOCKHOLM).date(),
         )
         ever = {remote.list_no for remote in lists.values() if held_anybody(held, remote)}
         delta = work_out(screened, {a.key: _limits(parts, a, remotes, ever) for a in audiences}, stopped)
@@ -185,6 +191,8 @@ class Run:
         self.kind = kind
         self._actor = actor
         self._stack = ExitStack()
+        self._leases: list[Lease] = []
+        self._owed: set[AudienceKey] = set()
         run_id = RunId(uuid7(self.started, parts.randomness(10)))
         self.outcome = Outcome(run_id, self.started.astimezone(STOCKHOLM).date().isoformat())
         self.judged: Judged
@@ -194,13 +202,27 @@ class Run:
         self._look: LastLook
 
     def __enter__(self) -> "Run":
-        """(1) Lease, log, configuration."""
+        """(1) Lease, log, configuration. What goes wrong frees the lease again."""
+        with ExitStack() as stack:
+            self._leases.append(
+                stack.enter_context(leased(self.parts.evidence.engine, WRITER, self.outcome.run_id, self.parts.clock))
+            )
+            self._begin()
+            self._stack = stack.pop_all()
+        return self
+
+    def _begin(self) -> None:
         parts = self.parts
-        self._stack.enter_context(leased(parts.evidence.engine, WRITER, self.outcome.run_id, parts.clock))
         self.log = parts.open_log()
         self.tools = Tools(
-            self.log, parts.memory, parts.keys, parts.tokens, parts.clock, parts.randomness, self._context,
-            lambda audience, operation, people: self.note(operation, audience, people),
+            self.log,
+            parts.memory,
+            parts.keys,
+            parts.tokens,
+            parts.clock,
+            parts.randomness,
+            self._context,
+            self._told,
         )
         settings = parts.settings
         entries: list[tuple[EntryType, Context, dict[str, Value]]] = [
@@ -216,7 +238,12 @@ class Run:
         )
         for error in parts.absent.values():
             self.outcome.errors.append(error)
-        return self
+
+    def _told(self, audience: str, operation: str, people: int) -> None:
+        """After every request: the run is still at work, so nobody may take its leases."""
+        for lease in self._leases:
+            lease.renew()
+        self.note(operation, audience, people)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -235,7 +262,7 @@ class Run:
             outcome.gates[plan.key] = plan.gates
             outcome.sent[plan.key] = Sent()
             audience = self.parts.settings.audiences[plan.key]
-            entries.append((EntryType.FUNNEL, self._context(audience.controller.key), _funnel_fields(plan)))
+            entries.append((EntryType.FUNNEL, self._context(audience.controller.key), funnel_fields(plan)))
         self.log.append(entries)
         self._salts = Salts(judged.screened.connection, self.parts.memory, self.parts.randomness)
         self._look = LastLook(self.parts.store, judged.screened, self.parts.settings.rules(), self.parts.tokens, self.parts.clock)
@@ -247,12 +274,15 @@ class Run:
         plan = self.judged.delta.plans[key]
         if plan.removals_to_send:
             self._salts.admit("SELECT person_token FROM removal")
-            self._deliver(key, lambda delivery: delivery.remove(self._intent(key)))
+            if not self._deliver(key, lambda delivery: delivery.remove(self._intent(key))):
+                self._owed.add(key)
 
     def add(self, key: AudienceKey) -> None:
-        """(6) One list's additions, unless a gate holds them. Errors are kept in the outcome; the other lists go on."""
+        """(6) One list's additions, unless a gate holds them or its removals could not be sent: nobody joins a list that somebody must
+        leave. Errors are kept in the outcome; the other lists go on.
+        """
         plan = self.judged.delta.plans[key]
-        if plan.additions_to_send:
+        if plan.additions_to_send and key not in self._owed:
             self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
             self._deliver(key, lambda delivery: delivery.add(self._intent(key)))
 
@@ -272,21 +302,24 @@ class Run:
         self.log.append_and_seal([(EntryType.RUN_FINISHED, self._context(""), fields)])
         return outcome
 
-    def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> None:
-        """Hold the list's lease and deliver. What goes wrong stops this list only."""
+    def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> bool:
+        """Hold the list's lease and deliver; True when all went well. What goes wrong stops this list only."""
         failure: NestAudienceError | None = None
         try:
-            with leased(self.parts.evidence.engine, f"list:{key}", self.outcome.run_id, self.parts.clock):
+            with leased(self.parts.evidence.engine, f"list:{key}", self.outcome.run_id, self.parts.clock) as lease:
+                self._leases.append(lease)
                 line = self._line(key)
                 delivery = Delivery(line, self.judged.delta, self.judged.held, self._salts, self._look, self.tools)
                 delivery.sent = self.outcome.sent[key]
                 work(delivery)
         except NestAudienceError as error:
             failure = error.with_traceback(None)
+        del self._leases[1:]
         if failure is not None:
             self.outcome.errors.append(failure)
             if failure.code.startswith("ledger_"):
                 raise failure
+        return failure is None
 
     def _line(self, key: AudienceKey) -> Line:
         """The way to a list: opened, bound, and confirmed to be there by the platform itself."""
@@ -301,7 +334,8 @@ class Run:
             self.judged.remotes[key] = remote
         else:
             confirm_list(audience, remote, destination, self.tools)
-        return Line(audience, remote, destination)
+        size = min(destination.batch_size, self.parts.settings.destinations[name].batch_size)
+        return Line(audience, remote, destination, size)
 
     def _intent(self, key: AudienceKey) -> Callable[[str, Operation, int], None]:
         audience = self.parts.settings.audiences[key]
@@ -327,51 +361,6 @@ class Run:
         )
 
 
-def _funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
-    return {
-        "audience": plan.key,
-        "candidates": plan.funnel.candidates,
-        "eligible": plan.funnel.eligible,
-        "refused": dict(plan.funnel.refused),
-        "held": plan.counts.held,
-        "wanted": plan.counts.wanted,
-        "noes": plan.counts.noes,
-        "ordinary": plan.counts.ordinary,
-        "additions": plan.counts.additions,
-        "gates": [gate.code for gate in plan.gates],
-    }
-
-
-def intent_fields(audience: Audience, remote: RemoteList, transfer: str, operation: Operation, people: int) -> dict[str, Value]:
-    """What a transfer intent says: who sends what about whom to whom, on what basis, and who let it."""
-    adds = operation is Operation.ADD
-    approval = audience.segment.approval
-    return {
-        "transfer_id": transfer,
-        "operation": operation.value,
-        "audience": audience.key,
-        "segment": audience.segment.code,
-        "destination": audience.table.destination,
-        "recipient": audience.recipient.key.value,
-        "recipient_name": audience.recipient.legal_name,
-        "recipient_country": audience.recipient.country,
-        "transfer_mechanism": audience.recipient.transfer_mechanism,
-        "ad_account": remote.ad_account,
-        "list_id": remote.list_id,
-        "purpose": "ad_matching",
-        "legal_basis": "consent",
-        "data_category": "hashed account e-mail address",
-        "consent_signals": ["ad_personalization", "ad_user_data"] if adds else [],
-        "normaliser_version": NORMALISER_VERSION,
-        "dpia": approval.dpia,
-        "approved_by": approval.approver,
-        "owner": approval.owner,
-        "approved_on": approval.approved_on.isoformat(),
-        "planned_removals": 0 if adds else people,
-        "planned_additions": people if adds else 0,
-    }
-
-
 def nightly(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome:
     """A whole night, in one call: steps (1) to (7)."""
     with Run(parts, actor=actor, note=note) as run:
@@ -381,4 +370,3 @@ def nightly(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome
         for key in audiences:
             run.add(key)
         return run.finish()
-

@@ -93,6 +93,15 @@ def open_parts(config: Path, *, clock: Clock, randomness: Randomness = os.urando
     Raises `NeedsFix` and `MustStop` only where nothing can run: no usable configuration, no ledger, no keys.
     """
     evidence = open_evidence(config, clock)
+    try:
+        with _opened(evidence, clock, randomness) as parts:
+            yield parts
+    finally:
+        evidence.engine.dispose()
+
+
+@contextmanager
+def _opened(evidence: Evidence, clock: Clock, randomness: Randomness) -> Iterator[Parts]:
     settings = settings_in_use(evidence)
     keys = open_keys(evidence)
     signer = Signer(keys.signing_key(), evidence.table.origin, evidence.base / evidence.table.head, keys.older_signing_keys())
@@ -115,7 +124,6 @@ def open_parts(config: Path, *, clock: Clock, randomness: Randomness = os.urando
     finally:
         for destination in destinations.values():
             destination.close()
-        evidence.engine.dispose()
 
 
 def settings_in_use(evidence: Evidence) -> Settings:
@@ -129,13 +137,28 @@ def settings_in_use(evidence: Evidence) -> Settings:
     sizes = evidence.memory.sizes(datetime.fromisoformat("9999-01-01T00:00:00+00:00"))
     held = {remote.audience for remote in evidence.memory.lists() if sizes.get(remote.list_no)}
     forgotten = sorted(key for key in held if key not in settings.audiences and key in former.audiences)
+    both = held & settings.audiences.keys() & former.audiences.keys()
+    renumbered = sorted(key for key in both if settings.audiences[key].table.number != former.audiences[key].table.number)
     problems = tuple(
-        Problem("audiences", f"{key} still holds people and is no longer configured", "put it back until it is empty", frozenset({key}))
+        Problem(
+            "audiences",
+            f"{key} still holds people and is no longer configured",
+            "put it back until it is empty",
+            frozenset({key}),
+        )
         for key in forgotten
+    ) + tuple(
+        Problem(
+            "audiences",
+            f"{key} still holds people on the list of another number",
+            "put the number back until that list is empty or deleted",
+            frozenset({key}),
+        )
+        for key in renumbered
     )
     return replace(
         settings,
-        audiences={**settings.audiences, **{key: former.audiences[key] for key in forgotten}},
+        audiences={**settings.audiences, **{key: former.audiences[key] for key in forgotten + renumbered}},
         destinations={**former.destinations, **settings.destinations} if forgotten else settings.destinations,
         problems=settings.problems + problems,
     )
@@ -174,10 +197,16 @@ def _open_destination(table: DestinationTable, evidence: Evidence) -> Destinatio
         if table.endpoint is None or table.certificate is None or table.credentials is None:
             raise NeedsFix("sandbox_endpoint", table.name, "name endpoint, certificate and credentials of the sandbox")
         certificate = secret(f"file:{table.certificate}", evidence.base).encode()
+        try:
+            endpoint = google.SandboxEndpoint(table.endpoint, certificate)
+        except ValueError:
+            endpoint = None
+        if endpoint is None:
+            raise NeedsFix("sandbox_endpoint", table.name, "the sandbox is on this machine: name it as localhost:PORT")
         settings = google.GoogleDataManagerSettings(
             google.SandboxToken(secret(table.credentials, evidence.base)),
             terms,
-            google.SandboxEndpoint(table.endpoint, certificate),
+            endpoint,
             timeout_seconds=table.timeout_seconds,
         )
     else:
@@ -201,8 +230,6 @@ def _make_directory(path: Path) -> None:
         failed = True
     if failed:
         raise MustStop("ledger_unavailable", "the ledger's directory", "choose a directory that this user may write")
-
-
 
 
 def commit_of() -> str:

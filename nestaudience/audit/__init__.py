@@ -1,0 +1,1 @@
+"""What the auditor and the person ask: verify, list, show. It reads the ledger and changes nothing."""

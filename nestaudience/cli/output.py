@@ -51,12 +51,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) ->
 
 def say(text: str) -> None:
     """A sentence on standard output."""
-    out().print(text, markup=False)
+    out().print(text, markup=False, soft_wrap=True)
 
 
 def hint(text: str) -> None:
     """A sentence on standard error."""
-    err().print(text, markup=False)
+    err().print(text, markup=False, soft_wrap=True)
 
 
 def local(moment: str | datetime) -> str:
@@ -82,7 +82,9 @@ def progress(*, watched: bool) -> Iterator["Watcher"]:
     if not watched or not sys.stderr.isatty():
         yield Watcher(None)
         return
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,}"), TimeElapsedColumn(), console=err()) as bar:
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,}"), TimeElapsedColumn(), console=err()
+    ) as bar:
         yield Watcher(bar)
 
 

@@ -1,0 +1,1 @@
+"""The configuration: one TOML file to frozen settings, every problem at once."""

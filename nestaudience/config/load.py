@@ -58,7 +58,11 @@ class _Reader:
                 raw_items = []
             values = {n: self._validate(model, item, f"{name}[{n}]", (name, n)) for n, item in enumerate(raw_items)}
             self.lists[name] = {n: value for n, value in values.items() if value is not None}
-        for name, value in dict(self.document.get("sources", {})).items():
+        sources = self.document.get("sources")
+        if not isinstance(sources, dict) or not sources:
+            self.add("sources", "missing table", "add [sources]: the store's names of sources, and what the rules call them")
+            sources = {}
+        for name, value in sources.items():
             try:
                 self.sources[name] = EventSource(value)
             except ValueError:
@@ -131,6 +135,7 @@ def from_document(document: Document, accepted: Document | None = None) -> Setti
         raise _unusable(problems)
     if settings is None or missing:
         return replace(former, problems=tuple(replace(p, audiences=None) for p in problems), digest=digest_of(document))
+    wrong = {problem.path.split(".")[0].split("[")[0] for problem in problems}
     affected = {key for problem in problems for key in (problem.audiences or former.audiences)}
     audiences = {**settings.audiences, **{key: former.audiences[key] for key in affected if key in former.audiences}}
     return replace(
@@ -139,6 +144,8 @@ def from_document(document: Document, accepted: Document | None = None) -> Setti
         destinations={**former.destinations, **settings.destinations},
         controllers={**former.controllers, **settings.controllers},
         recipients={**former.recipients, **settings.recipients},
+        texts=former.texts if "texts" in wrong else settings.texts,
+        sources=former.sources if "sources" in wrong else settings.sources,
         problems=tuple(problems),
     )
 
@@ -213,7 +220,7 @@ def _audiences(reader: _Reader, tables: dict[str, list[Any]]) -> dict[AudienceKe
     for n, table in reader.lists["audiences"].items():
         place, item = f"audiences[{n}]", ("audiences", n)
         recipient = RECIPIENT_OF[table.destination]
-        parts = {
+        parts: dict[str, Any] = {
             "controller": controllers.get(table.controller),
             "segment": segments.get((table.controller, table.segment)),
             "recipient": recipients.get(recipient),
@@ -221,23 +228,32 @@ def _audiences(reader: _Reader, tables: dict[str, list[Any]]) -> dict[AudienceKe
         }
         for word, part in parts.items():
             if part is None:
-                reader.add(f"{place}.{word.replace(' ', '_')}", f"no such {word} in this file", f"add it, or correct the audience's {word}", item)
+                reader.add(
+                    f"{place}.{word.replace(' ', '_')}",
+                    f"no such {word} in this file",
+                    f"add it, or correct the audience's {word}",
+                    item,
+                )
         if table.destination not in destinations:
             reader.add(f"{place}.destination", "no such destination in this file", "add [[destinations]] for it", item)
         key = audience_key(table.controller, table.segment, recipient.value)
         if key in found:
             reader.add(place, "the same segment and recipient twice", "keep one of them", item)
-        if all(parts.values()) and table.destination in destinations:
-            found[key] = Audience(
-                key, parts["controller"], parts["recipient"], parts["segment"], parts["ad account"], table  # type: ignore[arg-type]
-            )
+        controller, segment, known, account = parts.values()
+        if controller and segment and known and account and table.destination in destinations:
+            found[key] = Audience(key, controller, known, segment, account, table)
     return found
 
 
 def _check_tables(reader: _Reader, tables: dict[str, list[Any]]) -> None:
     """What must hold beyond one table, but for audiences."""
     controllers = {c.key for c in tables["controllers"]}
-    for name, keys in (("controllers", ("key",)), ("recipients", ("key",)), ("texts", ("version",)), ("segments", ("controller", "code"))):
+    for name, keys in (
+        ("controllers", ("key",)),
+        ("recipients", ("key",)),
+        ("texts", ("version",)),
+        ("segments", ("controller", "code")),
+    ):
         seen: set[tuple[Any, ...]] = set()
         for n, value in reader.lists[name].items():
             identity = tuple(getattr(value, key) for key in keys)
@@ -246,23 +262,44 @@ def _check_tables(reader: _Reader, tables: dict[str, list[Any]]) -> None:
             seen.add(identity)
     for n, controller in reader.lists["controllers"].items():
         if controller.joint_with:
-            reader.add(f"controllers[{n}].joint_with", "joint controllers are not supported", "give each company its own audiences", ("controllers", n))
+            reader.add(
+                f"controllers[{n}].joint_with",
+                "joint controllers are not supported",
+                "give each company its own audiences",
+                ("controllers", n),
+            )
     for n, segment in reader.lists["segments"].items():
         if segment.controller not in controllers:
-            reader.add(f"segments[{n}].controller", "no such controller in this file", "add it, or correct the key", ("segments", n))
+            reader.add(
+                f"segments[{n}].controller", "no such controller in this file", "add it, or correct the key", ("segments", n)
+            )
         if not set(segment.data_inputs) <= DISCLOSED_INPUTS:
-            reader.add(f"segments[{n}].data_inputs", "an input that the policy does not disclose", "use orders, visits, clicks", ("segments", n))
+            reader.add(
+                f"segments[{n}].data_inputs",
+                "an input that the policy does not disclose",
+                "use orders, visits, clicks",
+                ("segments", n),
+            )
     for n, text in reader.lists["texts"].items():
         if not set(text.controllers) <= controllers:
             reader.add(f"texts[{n}].controllers", "no such controller in this file", "add it, or correct the key", ("texts", n))
     for n, account in reader.lists["ad_accounts"].items():
         if account.controller not in controllers:
-            reader.add(f"ad_accounts[{n}].controller", "no such controller in this file", "add it, or correct the key", ("ad_accounts", n))
+            reader.add(
+                f"ad_accounts[{n}].controller",
+                "no such controller in this file",
+                "add it, or correct the key",
+                ("ad_accounts", n),
+            )
     for n, destination in reader.lists["destinations"].items():
         _check_destination(reader, n, destination)
     limits = reader.singles.get("screening")
     if limits is not None and not limits.require_verified_address and limits.unverified_decision is None:
-        reader.add("screening.unverified_decision", "missing", "name the data protection officer's decision, or require verified addresses")
+        reader.add(
+            "screening.unverified_decision",
+            "missing",
+            "name the data protection officer's decision, or require verified addresses",
+        )
 
 
 def _check_destination(reader: _Reader, n: int, destination: Any) -> None:
@@ -271,7 +308,12 @@ def _check_destination(reader: _Reader, n: int, destination: Any) -> None:
     if destination.endpoint is not None and not sandbox:
         reader.add(f"{place}.endpoint", "an endpoint may be overridden in the sandbox only", "take it out", item)
     if sandbox and destination.endpoint is None:
-        reader.add(f"{place}.endpoint", "the sandbox needs an endpoint on this machine", "start `nestaudience sandbox` and name its address", item)
+        reader.add(
+            f"{place}.endpoint",
+            "the sandbox needs an endpoint on this machine",
+            "start `nestaudience sandbox` and name its address",
+            item,
+        )
     if sandbox and destination.endpoint is not None and not destination.endpoint.startswith(_LOOPBACK):
         reader.add(f"{place}.endpoint", "the sandbox talks to this machine only", "use localhost and the sandbox's port", item)
     if destination.terms_accepted_by is None or destination.terms_accepted_on is None:
@@ -284,8 +326,12 @@ def _affected(document: Document, item: tuple[str, int] | None) -> frozenset[Aud
         return None
     name, n = item
     raw = document[name][n] if isinstance(document[name][n], dict) else {}
+    covered = raw.get("controllers") if name == "texts" else []
+    if not isinstance(covered, list) or (name == "texts" and not covered):
+        return None
+    audiences = document.get("audiences")
     keys = set()
-    for audience in document.get("audiences", []):
+    for audience in audiences if isinstance(audiences, list) else []:
         if not isinstance(audience, dict):
             continue
         recipient = RECIPIENT_OF.get(str(audience.get("destination")))
@@ -295,8 +341,9 @@ def _affected(document: Document, item: tuple[str, int] | None) -> frozenset[Aud
             "recipients": recipient is not None and recipient.value == raw.get("key"),
             "destinations": audience.get("destination") == raw.get("name"),
             "segments": (audience.get("controller"), audience.get("segment")) == (raw.get("controller"), raw.get("code")),
-            "ad_accounts": (audience.get("controller"), audience.get("destination")) == (raw.get("controller"), raw.get("destination")),
-            "texts": audience.get("controller") in raw.get("controllers", []),
+            "ad_accounts": (audience.get("controller"), audience.get("destination"))
+            == (raw.get("controller"), raw.get("destination")),
+            "texts": audience.get("controller") in covered,
         }[name]
         if same:
             value = recipient.value if recipient else "unknown"

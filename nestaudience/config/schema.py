@@ -125,6 +125,8 @@ class DestinationTable(_Table):
     endpoint: str | None = None
     certificate: str | None = None
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 120
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 10_000
+    """How many people a request may hold; the platform's own limit holds as well."""
     terms_accepted_by: Reference | None = None
     terms_accepted_on: date | None = None
 

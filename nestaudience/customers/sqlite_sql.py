@@ -130,7 +130,7 @@ class Reading:
     def _own_reason(self, now: datetime) -> str:
         """Why an account row alone allows to read its address: a minor, or a protected person."""
         year = self._as_text(ACCOUNT, "birth_year")
-        born = f"({year} GLOB '[0-9][0-9][0-9][0-9]' AND {now.astimezone(UTC).year} - CAST({year} AS INTEGER) <= {_MINOR_YEARS})"
+        born = f"({year} NOT GLOB '*[^0-9]*' AND {year} <> '' AND {now.astimezone(UTC).year} - CAST({year} AS INTEGER) <= {_MINOR_YEARS})"
         return f"coalesce({self._as_text(ACCOUNT, 'protected')} = '1', 0) OR coalesce({born}, 0)"
 
     def _asked(self, accounts: Collection[str] | None) -> str:

@@ -1,0 +1,1 @@
+"""From a delta to the platforms: last look, batches, wire guard, answers, settling."""

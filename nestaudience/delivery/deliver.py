@@ -88,6 +88,8 @@ class Line:
     audience: Audience
     remote: RemoteList
     destination: Destination
+    batch_size: int
+    """How many people a request may hold: the destination's limit, or the configuration's where that is smaller."""
 
     @property
     def target(self) -> Target:
@@ -98,7 +100,8 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class _People:
     """The people of one request, columns in one order: digests, `person_token` uuid; for additions `account_token` uuid and `digest` (token)
-    uuid, for removals the ledger rows that end."""
+    uuid, for removals the ledger rows that end.
+    """
 
     digests: Digests
     person_tokens: pa.Array
@@ -129,7 +132,7 @@ class Delivery:
         self._remove_rows(transfer, rows)
 
     def _remove_rows(self, transfer: str, rows: pa.Table) -> None:
-        size = self._line.destination.batch_size
+        size = self._line.batch_size
         recipient = self._line.destination.recipient
         for number, first in enumerate(range(0, rows.num_rows, size)):
             some = rows.slice(first, size)
@@ -153,7 +156,7 @@ class Delivery:
             return
         transfer = self._transfer_id()
         intent(transfer, Operation.ADD, rows.num_rows)
-        size = self._line.destination.batch_size
+        size = self._line.batch_size
         for number, first in enumerate(range(0, rows.num_rows, size)):
             self._add_batch(transfer, number, rows.slice(first, size))
         self._leave_now(transfer, self._look.at_batch(self._line.audience.rule, rows.slice(0, 0)).leaving)
@@ -184,19 +187,21 @@ class Delivery:
         """Remove people whom the last look found: a no said since the run began never waits for the next run."""
         if not leaving.num_rows:
             return
-        recipient = self._line.destination.recipient
+        recipient, size = self._line.destination.recipient, self._line.batch_size
         self.sent.late += leaving.num_rows
         fields: dict[str, Value] = {"audience": self._line.audience.key, "transfer_id": transfer, "count": leaving.num_rows}
         self._tools.log.append([(EntryType.LATE_BLOCK, self._context(), fields)])
-        for some in (leaving.filter(pc.is_valid(leaving.column("row_no"))), leaving.filter(pc.is_null(leaving.column("row_no")))):
-            if not some.num_rows:
-                continue
+        known = (leaving.filter(pc.is_valid(leaving.column("row_no"))), leaving.filter(pc.is_null(leaving.column("row_no"))))
+        for some in (part.slice(first, size) for part in known for first in range(0, part.num_rows, size)):
             held_nos = some.column("held_nos").combine_chunks()
             if some.column("row_no").null_count:
                 digests = self._held.open(pc.list_element(held_nos, 0), recipient, self._tools.keys, self._tools.tokens)
             else:
                 digests = self._delta.screened.people.digests[recipient].take(some.column("row_no").combine_chunks())
-            ended = self._held.member_ids(held_nos.flatten()).to_pylist() + some.column("member_ids").combine_chunks().flatten().to_pylist()
+            ended = (
+                self._held.member_ids(held_nos.flatten()).to_pylist()
+                + some.column("member_ids").combine_chunks().flatten().to_pylist()
+            )
             people = _People(digests, some.column("person_token").combine_chunks(), None, None, ended)
             self._mark_leaving(some)
             self._request(transfer, 0, Operation.REMOVE, people, None, late=True)
@@ -205,7 +210,8 @@ class Delivery:
         self, transfer: str, number: int, operation: Operation, people: _People, consent: ConsentSignals | None, **marks: bool
     ) -> int:
         """One request, steps (2) to (5). The ledger's row id of its first person, for additions. `marks` go into the batch entry: `late` for a
-        removal that the last look found, `repeat` where somebody's removal was asked for before."""
+        removal that the last look found, `repeat` where somebody's removal was asked for before.
+        """
         tools, line = self._tools, self._line
         batch_id = bytes.fromhex(self._transfer_id().replace("-", ""))
         batch = Batch(batch_id, operation, people.digests, consent)
@@ -329,7 +335,9 @@ class Delivery:
         number = self._delta.screened.number(self._line.audience.key)
         engine.register("just_left", rows)
         engine.execute("DELETE FROM sent WHERE audience_no = ? AND digest IN (SELECT digest FROM just_left)", [number])
-        engine.execute("UPDATE held SET removing = true WHERE audience_no = ? AND digest IN (SELECT digest FROM just_left)", [number])
+        engine.execute(
+            "UPDATE held SET removing = true WHERE audience_no = ? AND digest IN (SELECT digest FROM just_left)", [number]
+        )
         engine.unregister("just_left")
 
     def _context(self) -> Context:
@@ -343,7 +351,7 @@ def _signals(rows: pa.Table) -> ConsentSignals:
     """What all grants of a batch cover. Raises `MustStop`: `consent_signals` when one of them covers less: nobody such is eligible."""
     signals = pc.unique(rows.column("signals")).to_pylist()
     if signals != [3]:
-        raise MustStop("consent_signals", "a batch of additions", "nothing was sent: a grant does not cover both signals; report it")
+        raise MustStop(
+            "consent_signals", "a batch of additions", "nothing was sent: a grant does not cover both signals; report it"
+        )
     return ConsentSignals(ad_user_data=bool(signals[0] & 1), ad_personalization=bool(signals[0] & 2))
-
-

@@ -15,14 +15,29 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 KNOWN_BAD: Final = frozenset(
     hashlib.sha256(text.encode()).hexdigest()
-    for text in ("", " ", "@", "null", "none", "None", "NULL", "nan", "NaN", "undefined", "n/a", "test@test.com", "[object Object]")
+    for text in (
+        "",
+        " ",
+        "@",
+        "null",
+        "none",
+        "None",
+        "NULL",
+        "nan",
+        "NaN",
+        "undefined",
+        "n/a",
+        "test@test.com",
+        "[object Object]",
+    )
 )
 """Digests of what broken exports hash instead of an address. One of them on the wire means a fault upstream."""
 
 
 def inspect(contents: Contents, batch: Batch, target: Target) -> None:
     """Let the message pass or raise `MustStop`: `guard_account`, `guard_list`, `guard_operation`, `guard_not_digests`, `guard_known_bad`,
-    `guard_people`. Nothing was sent then."""
+    `guard_people`. Nothing was sent then.
+    """
     if contents.account_id != target.account.account_id:
         raise _stop("guard_account", "the message names another ad account than the binding")
     if contents.list_id != target.list_id:

@@ -30,7 +30,8 @@ class Held:
 
     def for_engine(self, audience_numbers: Mapping[int, int]) -> pa.Table:
         """The rows as screening and delta see them (`HELD_SCHEMA`). `audience_numbers`: list number -> audience's number; rows of
-        other lists are left out."""
+        other lists are left out.
+        """
         lists = pa.array(list(audience_numbers), pa.int64())
         numbers = pa.array(list(audience_numbers.values()), pa.int32())
         place = pc.index_in(self.rows.column("list_no"), value_set=lists)
@@ -70,7 +71,9 @@ class Held:
                 recipient,
             )
             if not pc.all(matches(tokens, opened, _one(some.column("digest_token")))).as_py():
-                raise MustStop("sealed_digest_damaged", "the ledger", "run `nestaudience audit verify`; a membership does not open")
+                raise MustStop(
+                    "sealed_digest_damaged", "the ledger", "run `nestaudience audit verify`; a membership does not open"
+                )
             parts.append((places, opened))
         if not parts:
             return Digests(pa.array([], DIGEST_TYPE), recipient)

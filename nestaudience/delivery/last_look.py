@@ -21,7 +21,7 @@ from nestaudience.hashing.tokens import Tokens
 from nestaudience.screening.engine import TOKEN, EngineLimits, fetch, open_engine, tokens_to_uuid
 from nestaudience.screening.intake import Intake
 from nestaudience.screening.rules import AudienceRule, Rules
-from nestaudience.screening.screen import Known, Screened, screen
+from nestaudience.screening.screen import HELD_SCHEMA, Known, Screened, screen
 from nestaudience.vocabulary import NO_MASK
 
 OVERLAP: Final = timedelta(minutes=15)
@@ -33,7 +33,8 @@ _NOBODY: Final = pa.array([], pa.string())
 @dataclass(frozen=True, slots=True)
 class Look:
     """`at`: when the store was read (UTC). `keep`: one boolean a row of the batch, in its order. `leaving`: people of this list who must leave
-    now: `digest` uuid, `held_nos` list<int64> (held before the run), `row_no` int64 and `member_ids` list<int64> (sent in it), `person_token` uuid."""
+    now: `digest` uuid, `held_nos` list<int64> (held before the run), `row_no` int64 and `member_ids` list<int64> (sent in it), `person_token` uuid.
+    """
 
     at: datetime
     keep: pa.BooleanArray
@@ -96,11 +97,14 @@ class LastLook:
                 audiences=[audience],
                 tokens=self._tokens,
                 now=at,
+                held=_as_held(touched),
                 known=self._known(rows, touched),
             )
         return Look(at, _kept(again.connection, rows), _leaving(again.connection, audience, touched))
 
-    def _read(self, intake: Intake, snapshot: Snapshot, ids: pa.Array, audience: AudienceRule, fresh: _Fresh, at: datetime) -> None:
+    def _read(
+        self, intake: Intake, snapshot: Snapshot, ids: pa.Array, audience: AudienceRule, fresh: _Fresh, at: datetime
+    ) -> None:
         segments = frozenset({(str(audience.controller), str(audience.segment))})
         intake.accounts(snapshot.read(ACCOUNT, accounts=ids, now=at))
         intake.consents(snapshot.read(CONSENT_EVENT, accounts=ids))
@@ -120,9 +124,10 @@ class LastLook:
                     persons.append(hash_addresses(sheet.addresses.filter(alone), self._tokens, ()).person_token)
         spoke = pc.unique(pa.concat_arrays(ids)) if ids else _NOBODY
         if len(spoke):
-            for sheet in snapshot.read(ACCOUNT, accounts=spoke, now=at):
-                if sheet.addresses is not None:
-                    persons.append(hash_addresses(sheet.addresses, self._tokens, ()).person_token)
+            sheets = snapshot.read(ACCOUNT, accounts=spoke, now=at)
+            persons += [
+                hash_addresses(sheet.addresses, self._tokens, ()).person_token for sheet in sheets if sheet.addresses is not None
+            ]
         person_tokens = pa.concat_arrays(persons).drop_null() if persons else pa.array([], TOKEN)
         return _Fresh(spoke, self._tokens.of_accounts(spoke), person_tokens, nameless)
 
@@ -135,7 +140,9 @@ class LastLook:
         engine = self._screened.connection
         engine.register("fresh_account", pa.table({"token": tokens_to_uuid(fresh.account_tokens)}))
         engine.register("fresh_person", pa.table({"token": tokens_to_uuid(fresh.person_tokens)}))
-        table = fetch(engine, """WITH on_list AS (
+        table = fetch(
+            engine,
+            """WITH on_list AS (
                    SELECT digest, held_no, NULL::BIGINT AS row_no, NULL::BIGINT AS member_id, account_token, person_token
                    FROM held WHERE audience_no = $audience AND NOT removing
                    UNION ALL SELECT digest, NULL, row_no, member_id, account_token, person_token FROM sent WHERE audience_no = $audience)
@@ -152,12 +159,24 @@ class LastLook:
         engine = self._screened.connection
         people = pa.concat_tables([t.select(["account_token", "person_token"]) for t in (rows, touched)])
         engine.register("at_hand", people)
-        noes = fetch(engine, "SELECT * FROM no_event WHERE person_token IN (SELECT person_token FROM at_hand) OR account_token IN (SELECT account_token FROM at_hand)"
+        noes = fetch(
+            engine,
+            "SELECT * FROM no_event WHERE person_token IN (SELECT person_token FROM at_hand) OR account_token IN (SELECT account_token FROM at_hand)",
         )
-        blocking = fetch(engine, "SELECT DISTINCT person_token, account_token FROM subject WHERE own AND blocking AND person_token IN (SELECT person_token FROM at_hand)"
+        blocking = fetch(
+            engine,
+            "SELECT DISTINCT person_token, account_token FROM subject WHERE own AND blocking AND person_token IN (SELECT person_token FROM at_hand)",
         )
         engine.unregister("at_hand")
         return Known(noes, blocking)
+
+
+def _as_held(touched: pa.Table) -> pa.Table:
+    """The touched as the small screening's own list: whoever has no account any more is judged by what was said of her."""
+    columns = {name: touched.column(name) for name in ("account_token", "person_token", "digest")}
+    columns |= {"audience_no": pa.array([0] * touched.num_rows, pa.int32()), "held_no": touched.column("held_no")}
+    flags = pa.array([False] * touched.num_rows, pa.bool_())
+    return pa.table([columns.get(name, flags) for name in HELD_SCHEMA.names], schema=HELD_SCHEMA)
 
 
 def _kept(engine: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.BooleanArray:
@@ -165,8 +184,10 @@ def _kept(engine: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.BooleanArray:
     if not rows.num_rows:
         return pa.array([], pa.bool_())
     engine.register("batch_row", rows.append_column("place", pa.array(range(rows.num_rows), pa.int64())))
-    kept = fetch(engine, """SELECT c.mask IS NOT NULL AND c.mask = 0 AND c.digest = b.digest AS keep FROM batch_row b
-           LEFT JOIN candidate c ON c.account_token = b.account_token ORDER BY b.place"""
+    kept = fetch(
+        engine,
+        """SELECT c.mask IS NOT NULL AND c.mask = 0 AND c.digest = b.digest AS keep FROM batch_row b
+           LEFT JOIN candidate c ON c.account_token = b.account_token ORDER BY b.place""",
     )
     engine.unregister("batch_row")
     return pc.fill_null(kept.column("keep").combine_chunks(), fill_value=False)
@@ -175,10 +196,12 @@ def _kept(engine: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.BooleanArray:
 def _leaving(engine: duckdb.DuckDBPyConnection, audience: AudienceRule, touched: pa.Table) -> pa.Table:
     """Those of the touched who must leave: a no of their own or of their address, or a changed address; one row a digest."""
     engine.register("touched", touched)
-    leaving = fetch(engine, """WITH judged AS (
+    leaving = fetch(
+        engine,
+        """WITH judged AS (
                SELECT t.*, CASE WHEN $recipient = 'google' THEN a.google ELSE a.meta END
                            | flag($orders AND a.analysis, r_analysis_objected()) AS mask,
-                      coalesce(CASE WHEN $recipient = 'google' THEN a.digest_google ELSE a.digest_meta END <> t.digest, false) AS moved
+                      NOT a.gone AND coalesce(CASE WHEN $recipient = 'google' THEN a.digest_google ELSE a.digest_meta END <> t.digest, false) AS moved
                FROM touched t LEFT JOIN answer a ON a.account_token = t.account_token AND a.controller = $controller),
            staying AS (SELECT DISTINCT digest FROM candidate WHERE mask = 0)
            SELECT digest, list(held_no ORDER BY held_no) FILTER (held_no IS NOT NULL) AS held_nos, max(row_no) AS row_no,

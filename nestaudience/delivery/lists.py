@@ -69,7 +69,9 @@ def confirm_list(audience: Audience, remote: RemoteList, destination: Destinatio
     proves that the list is no more (whoever was on it is then on it no longer), and what the destination raises.
     """
     if (remote.ad_account, remote.login_account) != (audience.ad_account.account_id, audience.ad_account.login_account_id):
-        raise MustStop("wrong_account", remote.audience, "the list is bound to another ad account than the configuration names; put it back")
+        raise MustStop(
+            "wrong_account", remote.audience, "the list is bound to another ad account than the configuration names; put it back"
+        )
     facts = destination.read_list(Target(Account(remote.ad_account, remote.login_account), remote.list_id))
     if facts is not None:
         return
@@ -80,4 +82,6 @@ def confirm_list(audience: Audience, remote: RemoteList, destination: Destinatio
         tools.memory.lapse_list(connection, remote.list_no)
 
     tools.log.append_and_seal([(EntryType.INCIDENT, tools.context(remote.controller), fields)], also)
-    raise NeedsFix("list_gone", remote.audience, "the list was deleted; give the audience another number to start a new one, or take it out")
+    raise NeedsFix(
+        "list_gone", remote.audience, "the list was deleted; give the audience another number to start a new one, or take it out"
+    )

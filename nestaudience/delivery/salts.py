@@ -32,8 +32,10 @@ class Salts:
 
     def admit(self, query: str) -> int:
         """Give a salt to every person that this engine query names (one column, `person_token`) and that has none; how many."""
-        fresh = fetch(self._engine, f"SELECT DISTINCT q.person_token FROM ({query}) q ANTI JOIN person_row p ON p.person_token = q.person_token"  # noqa: S608 (ours)
-            " WHERE q.person_token IS NOT NULL"
+        fresh = fetch(
+            self._engine,
+            f"SELECT DISTINCT q.person_token FROM ({query}) q ANTI JOIN person_row p ON p.person_token = q.person_token"  # noqa: S608 (ours)
+            " WHERE q.person_token IS NOT NULL",
         )
         tokens = uuid_to_tokens(fresh.column("person_token"))
         salts = self._memory.add_persons(tokens, self._randomness)
@@ -43,8 +45,12 @@ class Salts:
 
     def keys_of(self, person_tokens: pa.Array, master: bytes) -> Bytes2D:
         """Person keys of these tokens (`uuid`), in their order: uint8 [n, 32]."""
-        self._engine.register("asked_persons", pa.table({"place": pa.array(range(len(person_tokens)), pa.int64()), "person_token": person_tokens}))
-        rows = fetch(self._engine, "SELECT p.person_row FROM asked_persons a JOIN person_row p ON p.person_token = a.person_token ORDER BY a.place"
+        self._engine.register(
+            "asked_persons", pa.table({"place": pa.array(range(len(person_tokens)), pa.int64()), "person_token": person_tokens})
+        )
+        rows = fetch(
+            self._engine,
+            "SELECT p.person_row FROM asked_persons a JOIN person_row p ON p.person_token = a.person_token ORDER BY a.place",
         )
         self._engine.unregister("asked_persons")
         numbers = rows.column("person_row").to_numpy()
@@ -53,7 +59,9 @@ class Salts:
         return person_keys(master, self._salts[numbers])
 
     def _index(self, tokens: pa.Array, first: int) -> None:
-        table = pa.table({"person_token": tokens_to_uuid(tokens), "person_row": pa.array(range(first, first + len(tokens)), pa.int64())})
+        table = pa.table(
+            {"person_token": tokens_to_uuid(tokens), "person_row": pa.array(range(first, first + len(tokens)), pa.int64())}
+        )
         self._engine.register("new_persons", table)
         self._engine.execute("INSERT INTO person_row SELECT * FROM new_persons")
         self._engine.unregister("new_persons")

@@ -105,11 +105,14 @@ def _lapsed(memory: Memory, lists: Mapping[int, RemoteList], now: datetime) -> l
     return found
 
 
-def write_down(answers: Iterable[Answered], lists: Mapping[int, RemoteList], tools: Tools) -> int:
-    """Record the answers, each with its entry, in one sealed step; how many. Consent counts become an incident."""
+def write_down(answers: Iterable[Answered], lists: Mapping[int, RemoteList], tools: Tools, now: datetime) -> int:
+    """Record the answers, each with its entry, in one sealed step; how many. Consent counts become an incident.
+
+    `now` is the run's own time: what settled counts as settled for this very run, as it does for a plan.
+    """
     entries = []
     changes: list[tuple[int, dict[str, object]]] = []
-    at = utc_text(tools.clock())
+    at = utc_text(now)
     for answer in answers:
         remote = lists[answer.batch.list_no]
         fields: dict[str, Value] = {

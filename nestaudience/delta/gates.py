@@ -9,7 +9,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Gate:
     """A closed gate: its code, and what it holds. `next_step` says what opens it, `exit_code` what a run that
-    meets it ends with (0 where the closed gate is the normal state)."""
+    meets it ends with (0 where the closed gate is the normal state).
+    """
 
     code: str
     additions: bool
@@ -38,15 +39,31 @@ def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits
     closed = []
     if wanted < limits.smallest:
         closed.append(
-            Gate("too_small", additions=True, ordinary=False, next_step=f"the list opens at {limits.smallest} people; {wanted} are wanted", exit_code=0)
+            Gate(
+                "too_small",
+                additions=True,
+                ordinary=False,
+                next_step=f"the list opens at {limits.smallest} people; {wanted} are wanted",
+                exit_code=0,
+            )
         )
     if limits.ever_held and additions > allowed:
         closed.append(
-            Gate("anomaly_additions", additions=True, ordinary=False, next_step=f"{additions} would join, {allowed} may; look at the segment")
+            Gate(
+                "anomaly_additions",
+                additions=True,
+                ordinary=False,
+                next_step=f"{additions} would join, {allowed} may; look at the segment",
+            )
         )
     if ordinary > allowed:
         closed.append(
-            Gate("anomaly_removals", additions=False, ordinary=True, next_step=f"{ordinary} would leave, {allowed} may; look at the segment")
+            Gate(
+                "anomaly_removals",
+                additions=False,
+                ordinary=True,
+                next_step=f"{ordinary} would leave, {allowed} may; look at the segment",
+            )
         )
     return tuple(closed)
 

@@ -87,7 +87,8 @@ class Delta:
 
     def removals(self, key: AudienceKey) -> pa.Table:
         """The removals that may be sent, noes first: `digest` uuid, `held_nos` list<int64>, `person_token` uuid, `is_no`, `mask`, `moved`,
-        `owed` (asked for before)."""
+        `owed` (asked for before).
+        """
         ordinary = not self.plans[key].holds_ordinary
         query = (
             "SELECT digest, held_nos, person_token, is_no, mask, moved, owed FROM removal WHERE audience_no = $audience AND (is_no OR $ordinary) "
@@ -97,9 +98,7 @@ class Delta:
 
     def additions(self, key: AudienceKey) -> pa.Table:
         """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8."""
-        query = (
-            "SELECT digest, account_token, person_token, row_no, signals FROM addition WHERE audience_no = $audience AND NOT $held ORDER BY place"
-        )
+        query = "SELECT digest, account_token, person_token, row_no, signals FROM addition WHERE audience_no = $audience AND NOT $held ORDER BY place"
         return fetch(self._engine, query, {"audience": self.screened.number(key), "held": self.plans[key].holds_additions})
 
     def reasons(self, key: AudienceKey) -> dict[str, int]:

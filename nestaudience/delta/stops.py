@@ -9,23 +9,24 @@ from datetime import date
 from nestaudience.config.settings import Settings, ended
 from nestaudience.customers.port import StoreProblem
 from nestaudience.delta.gates import Gate, only_noes, stop_additions
-from nestaudience.errors import NestAudienceError
 from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import AudienceKey
 
 
-def closed_gates(  # noqa: PLR0913 (each is one source of gates)
+def closed_gates(
     settings: Settings,
     screened: Screened,
     problems: Iterable[StoreProblem],
-    unreachable: Iterable[NestAudienceError],
     *,
     absent: frozenset[str],
     gone: frozenset[AudienceKey],
     today: date,
 ) -> dict[AudienceKey, tuple[Gate, ...]]:
-    """The closed gates of each audience. `absent` are destinations that could not be opened, `gone` lists proven gone."""
-    everywhere = [*_feed(problems), *_store(unreachable)]
+    """The closed gates of each audience. `problems` are those of the store, a failure to read it among them.
+
+    `absent` are destinations that could not be opened, `gone` lists proven gone.
+    """
+    everywhere = _feed(problems)
     malformed = _malformed_controllers(screened)
     found: dict[AudienceKey, tuple[Gate, ...]] = {}
     for key, audience in settings.audiences.items():
@@ -33,11 +34,15 @@ def closed_gates(  # noqa: PLR0913 (each is one source of gates)
         if key in settings.stopped:
             gates.append(stop_additions("config", "mend what `nestaudience check` lists for this audience", exit_code=2))
         if audience.controller.key in malformed:
-            gates.append(only_noes("feed_malformed", "too many values do not parse; see `nestaudience check`, mend the store's views"))
+            gates.append(
+                only_noes("feed_malformed", "too many values do not parse; see `nestaudience check`, mend the store's views")
+            )
         if audience.table.destination in absent:
             gates.append(stop_additions("destination_absent", "give the destination its credentials", exit_code=2))
         if key in gone:
-            gates.append(stop_additions("list_gone", "give the audience another number to start a new list, or take it out", exit_code=2))
+            gates.append(
+                stop_additions("list_gone", "give the audience another number to start a new list, or take it out", exit_code=2)
+            )
         if ended(audience, today):
             gates.append(stop_additions("ended", "its last day has passed; extend `ends_on`, or end the audience", exit_code=0))
         found[key] = tuple(gates)
@@ -48,21 +53,16 @@ def _feed(problems: Iterable[StoreProblem]) -> list[Gate]:
     codes = {problem.code for problem in problems}
     gates = []
     if "environment" in codes:
-        gates.append(stop_additions("environment", "the store is of another environment; name the right one"))
+        gates.append(only_noes("environment", "the store is of another environment; name the right one"))
     if codes - {"environment"}:
-        gates.append(only_noes("feed_incomplete", "a view or column is missing; see `nestaudience check`"))
+        gates.append(only_noes("feed_incomplete", "the store or a part of it cannot be read; see `nestaudience check`"))
     return gates
-
-
-def _store(unreachable: Iterable[NestAudienceError]) -> list[Gate]:
-    if any(error.where.startswith("customer store") or "store" in error.where for error in unreachable):
-        return [only_noes("feed_incomplete", "the store could not be read")]
-    return []
 
 
 def _malformed_controllers(screened: Screened) -> frozenset[str]:
     """Controllers of which more than max(100 people, 0.1 %) have a malformed value in one view. Rows without a known controller
-    speak for all."""
+    speak for all.
+    """
     accounts = screened.accounts()
     closed: set[str] = set()
     for counts in screened.malformed().values():

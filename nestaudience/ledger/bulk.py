@@ -29,7 +29,13 @@ class Page:
 
 
 def insert_packed(
-    connection: Connection, table: str, count: int, *, packed: Mapping[str, pa.Array], constants: Mapping[str, int], position: str | None = None
+    connection: Connection,
+    table: str,
+    count: int,
+    *,
+    packed: Mapping[str, pa.Array],
+    constants: Mapping[str, int],
+    position: str | None = None,
 ) -> None:
     """Insert `count` rows: `packed` fixed-width binary columns without nulls, `constants` the same for all, `position` numbered from 0.
 
@@ -39,8 +45,8 @@ def insert_packed(
     cuts = [f"substr(:{name}, n.i * {column.type.byte_width} + 1, {column.type.byte_width})" for name, column in packed.items()]
     values = [*cuts, *(f":{name}" for name in constants), *(["n.i"] if position else [])]
     statement = (
-        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :row_count) "
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM n"  # noqa: S608 (names are ours)
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :row_count) "  # noqa: S608 (names are ours)
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM n"
     )
     if count:
         blobs = {name: packed_bytes(column) for name, column in packed.items()}
@@ -48,10 +54,17 @@ def insert_packed(
 
 
 def read_pages(
-    engine: Engine, query: str, row_id: str, numbers: Sequence[str], binaries: Mapping[str, int], parameters: Mapping[str, object] | None = None
+    engine: Engine,
+    query: str,
+    row_id: str,
+    numbers: Sequence[str],
+    binaries: Mapping[str, int],
+    parameters: Mapping[str, object] | None = None,
 ) -> Iterator[Page]:
     """The rows of `query` in the order of its column `row_id`, a page at a time. `binaries`: column -> width in bytes; no column has a null."""
-    parts = [f"group_concat({name}, ',')" for name in (row_id, *numbers)] + [f"group_concat(hex({name}), '')" for name in binaries]
+    parts = [f"group_concat({name}, ',')" for name in (row_id, *numbers)] + [
+        f"group_concat(hex({name}), '')" for name in binaries
+    ]
     statement = sa.text(
         f"SELECT count(*), max({row_id}), {', '.join(parts)} FROM "  # noqa: S608 (names and query are ours)
         f"(SELECT * FROM ({query}) WHERE {row_id} > :after ORDER BY {row_id} LIMIT {PAGE})"
@@ -67,7 +80,10 @@ def read_pages(
         split = 1 + len(numbers)
         yield Page(
             row[0],
-            {name: np.fromstring(text, dtype=np.int64, sep=",") for name, text in zip((row_id, *numbers), texts[:split], strict=True)},
+            {
+                name: np.fromstring(text, dtype=np.int64, sep=",")
+                for name, text in zip((row_id, *numbers), texts[:split], strict=True)
+            },
             {name: _column(text, width) for (name, width), text in zip(binaries.items(), texts[split:], strict=True)},
         )
 
@@ -78,7 +94,7 @@ def packed_bytes(column: pa.Array) -> bytes:
         raise ValueError("a packed column has no null")
     width = column.type.byte_width
     whole: pa.Buffer = column.buffers()[1]
-    return whole[column.offset * width : (column.offset + len(column)) * width].to_pybytes()
+    return bytes(whole[column.offset * width : (column.offset + len(column)) * width])
 
 
 def _column(text: str, width: int) -> pa.FixedSizeBinaryArray:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from nestaudience.errors import TryAgain
-from nestaudience.ledger.engine import Clock, write
+from nestaudience.ledger.engine import Clock, read, write
 from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.schema import LEASE
 
@@ -76,6 +76,14 @@ class Lease:
         """Free it, when it is still this owner's."""
         statement = sa.delete(LEASE).where(LEASE.c.name == self._name, LEASE.c.owner == self._owner)
         write(self._engine, lambda connection: connection.execute(statement))
+
+
+def holder(engine: Engine, name: str, clock: Clock) -> str | None:
+    """Who holds a lease now (a run id); None when it is free, stale, or held by a process that is no more. Changes nothing."""
+    row = read(engine, lambda connection: connection.execute(sa.select(LEASE).where(LEASE.c.name == name)).one_or_none())
+    if row is None or not _alive(row.process) or row.renewed_at <= utc_text(clock() - TERM):
+        return None
+    return str(row.owner)
 
 
 def _this_process() -> str:

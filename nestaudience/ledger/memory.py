@@ -63,8 +63,27 @@ class SentBatch:
     attempt: int
 
 
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A request on which somebody's place still hangs: `people` distinct digests whose addition or removal it leaves uncertain.
+
+    `state` as in the table of batches; `sent_at` UTC text. Somebody who is certain on the list through another request does not count.
+    """
+
+    list_no: int
+    batch_no: int
+    batch_id: bytes
+    operation: Operation
+    state: str
+    sent_at: str
+    people: int
+
+
 HELD_FIELDS: Final = pa.schema(
-    [(name, pa.int64()) for name in ("member_id", "list_no", "batch_added", "position", "confirmed", "in_flight", "removing", "owed")]
+    [
+        (name, pa.int64())
+        for name in ("member_id", "list_no", "batch_added", "position", "confirmed", "in_flight", "removing", "owed")
+    ]
     + [(name, TOKEN) for name in ("account_token", "person_token", "digest_token")]
     + [("sealed_digest", pa.binary(32))]
 )
@@ -84,6 +103,21 @@ SELECT m.member_id, m.list_no, m.batch_added, m.position,
        m.batch_removed IS NOT NULL AS owed, m.account_token, m.person_token, m.digest_token, m.sealed_digest
 FROM membership m JOIN added a ON a.batch_no = m.batch_added LEFT JOIN known r ON r.batch_no = m.batch_removed
 WHERE a.state NOT IN ('refused', 'lapsed') AND NOT coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), 0)
+"""
+
+_OPEN: Final = """
+WITH h AS NOT MATERIALIZED ({held}),
+doubt AS MATERIALIZED (
+  SELECT h.list_no, h.digest_token, coalesce(m.batch_removed, h.batch_added) AS batch_no, h.owed
+  FROM h JOIN membership m ON m.member_id = h.member_id WHERE h.owed OR NOT h.confirmed),
+sure AS MATERIALIZED (
+  SELECT DISTINCT list_no, digest_token FROM h
+  WHERE confirmed AND (list_no, digest_token) IN (SELECT list_no, digest_token FROM doubt))
+SELECT d.list_no, b.batch_no, b.batch_id, b.operation, b.state, b.sent_at, count(DISTINCT d.digest_token)
+FROM doubt d JOIN batch b ON b.batch_no = d.batch_no
+LEFT JOIN sure s ON s.list_no = d.list_no AND s.digest_token = d.digest_token
+WHERE d.owed OR s.digest_token IS NULL
+GROUP BY b.batch_no ORDER BY b.batch_no
 """
 
 _GONE: Final = """
@@ -109,7 +143,9 @@ class Memory:
 
     def bind(self, connection: Connection, values: dict[str, Any]) -> None:
         """Bind an audience to its list, in the transaction of the entry that says so."""
-        former = REMOTE_LIST.c.audience.concat("#").concat(sa.cast(REMOTE_LIST.c.list_no, sa.Text))  # a list that is gone keeps its history
+        former = REMOTE_LIST.c.audience.concat("#").concat(
+            sa.cast(REMOTE_LIST.c.list_no, sa.Text)
+        )  # a list that is gone keeps its history
         connection.execute(sa.update(REMOTE_LIST).where(REMOTE_LIST.c.audience == values["audience"]).values(audience=former))
         connection.execute(sa.insert(REMOTE_LIST), values)
 
@@ -145,7 +181,12 @@ class Memory:
         """
         count = len(columns["sealed_digest"])
         insert_packed(
-            connection, MEMBERSHIP.name, count, packed=columns, constants={"list_no": list_no, "batch_added": batch_no}, position="position"
+            connection,
+            MEMBERSHIP.name,
+            count,
+            packed=columns,
+            constants={"list_no": list_no, "batch_added": batch_no},
+            position="position",
         )
         return int(connection.execute(sa.select(sa.func.max(MEMBERSHIP.c.member_id))).scalar_one()) - count + 1
 
@@ -172,7 +213,10 @@ class Memory:
         numbers = [field.name for field in HELD_FIELDS if field.type == pa.int64()]
         binaries = {field.name: field.type.byte_width for field in HELD_FIELDS if field.type != pa.int64()}
         pages = read_pages(self.engine, _held_query(now, news or {}), "member_id", numbers[1:], binaries)
-        batches = [pa.record_batch([page.numbers.get(name, page.binaries.get(name)) for name in HELD_FIELDS.names], HELD_FIELDS) for page in pages]
+        batches = [
+            pa.record_batch([page.numbers.get(name, page.binaries.get(name)) for name in HELD_FIELDS.names], HELD_FIELDS)
+            for page in pages
+        ]
         return pa.Table.from_batches(batches, HELD_FIELDS)
 
     def forget_gone(self, now: datetime) -> int:
@@ -186,6 +230,11 @@ class Memory:
         query = f"SELECT list_no, count(DISTINCT digest_token) FROM ({_held_query(now, {})}) GROUP BY list_no"  # noqa: S608 (ours)
         return {int(row[0]): int(row[1]) for row in read(self.engine, lambda c: c.execute(sa.text(query)).all())}
 
+    def open_batches(self, now: datetime) -> tuple[OpenBatch, ...]:
+        """The requests that leave somebody uncertain at this moment, in order: in flight, unknown, or a removal that is not done."""
+        rows = read(self.engine, lambda c: c.execute(sa.text(_OPEN.format(held=_held_query(now, {})))).all())
+        return tuple(OpenBatch(row[0], row[1], row[2], Operation(row[3]), *row[4:]) for row in rows)
+
     # -- persons
 
     def persons(self) -> pa.Table:
@@ -193,7 +242,9 @@ class Memory:
         schema = pa.schema([("person_token", TOKEN), ("salt", pa.binary(32))])
         query = "SELECT person_no, person_token, salt FROM person"
         pages = read_pages(self.engine, query, "person_no", (), {"person_token": 16, "salt": 32})
-        return pa.Table.from_batches([pa.record_batch([page.binaries[name] for name in schema.names], schema) for page in pages], schema)
+        return pa.Table.from_batches(
+            [pa.record_batch([page.binaries[name] for name in schema.names], schema) for page in pages], schema
+        )
 
     def add_persons(self, tokens: pa.Array, randomness: Callable[[int], bytes]) -> pa.Array:
         """Give new persons a salt each, durably; the salts, in order."""

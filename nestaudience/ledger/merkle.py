@@ -47,7 +47,10 @@ def membership_root(leaves: bytes) -> bytes:
 
 
 def is_sorted(leaves: bytes) -> bool:
-    """True when packed leaf hashes never fall (a person who is in a batch with two digests has one leaf twice). Raises ValueError when the length is no multiple of 32."""
+    """True when packed leaf hashes never fall (whoever is in a batch with two digests has one leaf twice).
+
+    Raises ValueError when the length is no multiple of 32.
+    """
     _count(leaves)
     previous = b""
     for start in range(0, len(leaves), HASH_SIZE):

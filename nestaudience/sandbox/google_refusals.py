@@ -46,7 +46,8 @@ class Refusal:
             wrapped.Pack(detail)
             packed.append(wrapped)
         message = status_pb2.Status(code=self.status.value[0], message="There was a problem with the request.", details=packed)
-        return rpc_status.to_status(message)
+        status: grpc.Status = rpc_status.to_status(message)
+        return status
 
 
 def invalid(reason: str, *fields: str) -> Refusal:

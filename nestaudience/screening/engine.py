@@ -69,7 +69,9 @@ def run_file(connection: duckdb.DuckDBPyConnection, package: str, name: str) -> 
     except duckdb.Error:
         failed = True
     if failed:
-        raise MustStop("engine_failed", name, "nothing was sent; see the memory and spill settings, then report the file and version")
+        raise MustStop(
+            "engine_failed", name, "nothing was sent; see the memory and spill settings, then report the file and version"
+        )
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> pa.Table:

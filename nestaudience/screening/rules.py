@@ -12,7 +12,8 @@ from nestaudience.vocabulary import AudienceKey, ControllerId, EventSource, Purp
 @dataclass(frozen=True, slots=True)
 class ConsentText:
     """A registered consent text: what it covered, and since when it was shown. `google_signals` names `ad_user_data` and
-    `ad_personalization` where the text covers them."""
+    `ad_personalization` where the text covers them.
+    """
 
     version: str
     valid_from: datetime

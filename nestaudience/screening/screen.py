@@ -97,13 +97,21 @@ class Screened:
 
     def candidates(self, key: AudienceKey) -> pa.Table:
         """Every candidate of an audience: `account_token` (uuid), `mask` (uint64; 0 is eligible; bits as `Reason.bit`)."""
-        return fetch(self.connection, "SELECT account_token, mask FROM candidate WHERE audience_no = $audience", {"audience": self.number(key)}
+        return fetch(
+            self.connection,
+            "SELECT account_token, mask FROM candidate WHERE audience_no = $audience",
+            {"audience": self.number(key)},
         )
 
     def malformed(self) -> dict[str, dict[str, int]]:
         """View -> controller -> accounts with a value that does not parse, is outside its set, or is null where none is allowed."""
         found: dict[str, dict[str, int]] = {}
-        for view, table in (("account", "subject"), ("consent_event", "consent"), ("rights_event", "rights"), ("segment_member", "member")):
+        for view, table in (
+            ("account", "subject"),
+            ("consent_event", "consent"),
+            ("rights_event", "rights"),
+            ("segment_member", "member"),
+        ):
             rows = self.connection.execute(
                 f"SELECT coalesce(controller, ''), count(DISTINCT account_token) FROM {table} WHERE bad GROUP BY 1"  # noqa: S608 (ours)
             ).fetchall()
@@ -112,7 +120,9 @@ class Screened:
 
     def accounts(self) -> dict[str, int]:
         """Controller -> how many accounts it has."""
-        rows = self.connection.execute("SELECT coalesce(controller, ''), count(*) FROM subject WHERE own GROUP BY 1 ORDER BY 1").fetchall()
+        rows = self.connection.execute(
+            "SELECT coalesce(controller, ''), count(*) FROM subject WHERE own GROUP BY 1 ORDER BY 1"
+        ).fetchall()
         return dict(rows)
 
     def number(self, key: AudienceKey) -> int:
@@ -122,12 +132,14 @@ class Screened:
     def known(self) -> Known:
         """What a later look at a few accounts needs of this one: every no and every blocking person with an address."""
         noes = fetch(self.connection, "SELECT * FROM no_event")
-        blocking = fetch(self.connection, "SELECT DISTINCT person_token, account_token FROM subject WHERE own AND blocking AND person_token IS NOT NULL"
+        blocking = fetch(
+            self.connection,
+            "SELECT DISTINCT person_token, account_token FROM subject WHERE own AND blocking AND person_token IS NOT NULL",
         )
         return Known(noes, blocking)
 
 
-def screen(  # noqa: PLR0913 (each argument is one of the inputs that the answer is a function of)
+def screen(
     connection: duckdb.DuckDBPyConnection,
     read: Callable[[Intake], None],
     *,
@@ -156,7 +168,9 @@ def screen(  # noqa: PLR0913 (each argument is one of the inputs that the answer
     return Screened(connection, wanted, intake.people(), dict(intake.counts), now)
 
 
-def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | None, schema: pa.Schema, into: str | None = None) -> None:
+def _register(
+    connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | None, schema: pa.Schema, into: str | None = None
+) -> None:
     """Hand a table to the engine, empty when there is none. `into` fills a table that is already there."""
     content: Any = table if table is not None else schema.empty_table()
     connection.register(f"{name}_given", content)

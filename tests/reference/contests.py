@@ -79,6 +79,61 @@ def flawed(draw: st.DrawFn, owner: str, home: str, now: datetime) -> Story:
     return Story([facts], [row], grants)
 
 
+@st.composite
+def kin(draw: st.DrawFn, owner: str, home: str, now: datetime) -> Story:
+    """Two accounts of nearly or quite the same address; only the second one gives a reason against both."""
+    ours, theirs = (draw(st.sampled_from(group)) for group in [draw(st.sampled_from(damage.ALIKE))] * 2)
+    facts, other = sound_account(owner, home, ours, now), sound_account(f"p{owner}", "c2", theirs, now)
+    story = Story([facts, other], [sound_member(owner, home, now)], _granted(owner, home, _EARLY))
+    trouble = draw(st.sampled_from(("protected", "minor", "restrict", "restrict without account", "withdraw")))
+    if trouble == "withdraw":
+        story.consents.append(_with(consent(None, "withdraw", f"p{owner}")))
+    elif trouble.startswith("restrict"):
+        event = right(None, "restrict", f"p{owner}") if trouble == "restrict" else right(None, "restrict", None, email=theirs)
+        story.rights.append(_with(event))
+    else:
+        other |= {"protected": "1"} if trouble == "protected" else {"birth_year": "2020"}
+    return story
+
+
+_ODD_ACTIONS: Final = (
+    *[
+        ("consent_event", "withdraw", purpose)
+        for purpose in ("newsletter", "newsletter", "order_analysis", "nn", "web_behaviour")
+    ],
+    *[("consent_event", "grant", purpose) for purpose in ("web_behaviour", "newsletter")],
+    *[("rights_event", action, "*") for action in damage.RIGHTS],
+)
+
+
+@st.composite
+def hardly_read(draw: st.DrawFn, owner: str, home: str, now: datetime) -> Story:
+    """No grant for matching, an address with something wrong, and one event that may or may not allow to read it."""
+    facts, event = sound_account(owner, home, "anna", now), draw(st.sampled_from(_ODD_ACTIONS))
+    story = Story([facts | {"email_source": "import"}], [sound_member(owner, home, now)])
+    view, action, purpose = event
+    if view == "consent_event":
+        story.consents.append(_with(consent(None, action, owner, purpose=purpose, controller_id=home)))
+    else:
+        story.rights.append(_with(right(None, action, owner, controller_id=home)))
+    return story
+
+
+@st.composite
+def odd_action(draw: st.DrawFn, owner: str, home: str, now: datetime) -> Story:
+    """An event of an unknown action, and another one that may or may not be its sound successor."""
+    source, after = draw(st.sampled_from((("prefs", "prefs"), ("prefs", "prefs"), ("prefs", "prefs_app"), (None, None))))
+    odd = consent(None, draw(st.sampled_from(("revoke", None))), owner, source=source)
+    recorded = draw(st.sampled_from((Mark("anchor"), Mark("anchor", 0, 0, 1), Mark("anchor", 0, 0, -1), None)))
+    follower = consent(None, draw(st.sampled_from(("withdraw", "withdraw", "nn"))), owner, source=after, purpose="newsletter")
+    story = Story(
+        [sound_account(owner, home, f"{owner}@post.se", now)], [sound_member(owner, home, now)], _granted(owner, home, _EARLY)
+    )
+    story.consents.append(_with(odd, {"recorded_at": draw(st.sampled_from((Mark("anchor"), Mark("anchor"), None)))}))
+    story.consents.append(_with(follower, {"recorded_at": recorded}))
+    return story
+
+
 def _pair(draw: st.DrawFn, name: str, facts: Cells, grants: list[Cells]) -> None:
     """Two values that are compared with each other, with the clock or with a setting."""
     edge, skews = draw(st.sampled_from((-1, 0, 1))), draw(st.sampled_from((0, 1)))
@@ -93,14 +148,14 @@ def _pair(draw: st.DrawFn, name: str, facts: Cells, grants: list[Cells]) -> None
         grants[0]["occurred_at"] = grants[0]["recorded_at"] = draw(moments.CONSENT_EDGE)
         grants[1]["occurred_at"] = grants[1]["recorded_at"] = draw(moments.COOKIE_EDGE)
     elif name == "future":
-        grants[0] |= {"recorded_at": Mark("now", 1, 0, edge), "occurred_at": Mark("now", skews, 0, edge * skews)}
+        grants[0] |= {"recorded_at": Mark("now", 1, 0, edge), "occurred_at": Mark("now", 1, 0, draw(st.sampled_from((-1, 0, 1))))}
     else:
         grants[0] |= {"recorded_at": Mark("anchor"), "occurred_at": Mark("anchor", 1, 0, edge)}
 
 
 _CONTESTS: Final = (
     *(*["matching"] * 3, *["cookies", "object", "analysis"] * 2),
-    *("conversions", "unknown", "denied", "restrict", "restrict", "erase", "both", "both"),
+    *("conversions", "unknown", "denied", "restrict", "restrict", "erase", "erase", "both", "both"),
 )
 _PURPOSES: Final = {
     "matching": "ad_matching",
@@ -109,8 +164,8 @@ _PURPOSES: Final = {
     "unknown": "nn",
     "denied": "order_analysis",
 }
-_SOURCES: Final = (("prefs", "prefs"), ("comm", "prefs"), ("case", "case"), ("prefs_app", "prefs"))
-_SEQUENCES: Final = (("1", "2"), ("2", "2"), ("3", "2"), ("9", "10"), ("10", "9"), ("-1", "0"), (None, "2"), ("1", "x"))
+_SOURCES: Final = (*[("prefs", "prefs")] * 2, ("comm", "prefs"), ("case", "case"), ("prefs_app", "prefs"))
+_SEQUENCES: Final = (("1", "2"), *[("2", "2")] * 3, ("3", "2"), ("9", "10"), ("10", "9"), ("-1", "0"), (None, "2"), ("1", "x"))
 
 
 @st.composite
@@ -127,6 +182,7 @@ def duel(draw: st.DrawFn, owner: str, home: str, now: datetime) -> Story:
     accounts = [facts] if speaker == owner else [facts, twin]
     rows = Story(accounts, [sound_member(owner, home, now)], _granted(owner, home, _EARLY))
     if contest == "erase":
+        said["recorded_at"] = draw(st.sampled_from((said["recorded_at"], Mark("anchor", 2))))
         facts["created_at"] = draw(st.sampled_from((said["recorded_at"], Mark("anchor", 0, 0, 1), Mark("anchor", 2, 0, 1))))
         rows.rights.append(_with(right(None, "erase", speaker), said))
     elif contest in {"object", "analysis"}:
@@ -174,7 +230,8 @@ def _objection(draw: st.DrawFn, contest: str, rows: Story, people: tuple[str, st
     objection = right(None, "object", speaker, purpose=draw(st.sampled_from(("*", named, named, "nn", None))))
     lift = _with(right(None, "lift_objection", owner, purpose=draw(st.sampled_from(("*", named, named)))), answered)
     if not draw(st.integers(0, 3)):
-        column = draw(st.sampled_from(("case_id", "source", "controller_id", "purpose")))
+        column = draw(st.sampled_from(("case_id", "case_id", "source", "controller_id", "purpose")))
+        lift |= {"source": "case"} if column == "case_id" else {}
         lift[column] = draw(damage.RIGHT_DAMAGE[column])
     rows.rights.extend((_with(objection, said), lift))
     if contest == "object":

@@ -72,6 +72,17 @@ ADDRESSES: Final = (
     ),
 )
 COMMON: Final = ADDRESSES[:7]
+ALIKE: Final = (
+    ADDRESSES[:4],
+    ADDRESSES[4:10],
+    ("åsa@post.se", "a\u030asa@post.se", "\u212bsa@POST.se", "asa@post.se"),
+    ("an\u0300\u0323na@post.se", "an\u0323\u0300na@post.se"),
+    ("İ@post.se", "i\u0307@post.se", "i@post.se"),
+    ("straße@post.se", "strasse@post.se", "STRASSE@post.se"),
+    ("ΟΔΟΣ@post.se", "οδος@post.se", "οδοσ@post.se"),
+    ("+ads@gmail.com", "+ads@gmail.com", "+Ads@gmail.com", "+ads@googlemail.com"),
+)
+"""Groups of addresses of which some are the same person's, and some only look like it."""
 
 
 def one(*cells: Cell) -> st.SearchStrategy[Cell]:

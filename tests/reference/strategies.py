@@ -16,7 +16,7 @@ from nestaudience.screening.rules import AudienceRule, ConsentText, Rules
 from nestaudience.vocabulary import AudienceKey, ControllerId, Purpose, Recipient, SegmentCode
 
 from . import damage, moments
-from .contests import Story, duel, flawed, sound_account, sound_member
+from .contests import Story, duel, flawed, hardly_read, kin, odd_action, sound_account, sound_member
 from .damage import SOURCES, Cell, Cells
 from .moments import Mark
 from .rows import Row, World, account, consent, right
@@ -188,7 +188,7 @@ def _stories(draw: st.DrawFn, now: datetime) -> Story:
     """Some accounts on the edge of one rule each, all their rows together."""
     together = Story([], [])
     for number in range(draw(st.integers(1, 6))):
-        kind = draw(st.sampled_from((duel, flawed)))
+        kind = draw(st.sampled_from((*[duel] * 5, *[flawed] * 4, kin, hardly_read, odd_action)))
         story = draw(kind(f"s{number}", draw(st.sampled_from(("c1", "c1", "c2"))), now))
         together.accounts.extend(story.accounts)
         together.members.extend(story.members)

@@ -1,9 +1,13 @@
-"""The vectorised screening equals the row-by-row reference on every candidate, every reason, and the funnel."""
+"""The vectorised screening equals the row-by-row reference: on every candidate, every reason, and the funnel.
+
+`--long` tries many more worlds.
+"""
 
 import tempfile
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 
 from nestaudience.customers.sqlite import SqliteStore
@@ -12,7 +16,7 @@ from nestaudience.screening.engine import EngineLimits, open_engine, uuid_to_tok
 from nestaudience.screening.intake import read_all
 from nestaudience.screening.rules import Funnel
 from nestaudience.screening.screen import screen
-from nestaudience.vocabulary import AudienceKey, Reason, reasons_in
+from nestaudience.vocabulary import NO_REASONS, AudienceKey, Reason, reasons_in
 from tests.reference import decide as reference
 from tests.reference import store as reference_store
 from tests.reference.strategies import Case, cases
@@ -27,7 +31,8 @@ def screened(case: Case, path: Path) -> dict[AudienceKey, Answer]:
     segments = frozenset((str(a.controller), str(a.segment)) for a in case.audiences)
     ids = sorted({str(row["account_id"]) for row in case.world.segment_member if row["account_id"] is not None})
     names = dict(zip(TOKENS.of_accounts(pa.array(ids, pa.string())).to_pylist(), ids, strict=True))
-    with open_engine(EngineLimits(memory="500MB", threads=1)) as engine, SqliteStore(path).snapshot() as snapshot:
+    store = SqliteStore(path, irrelevant_purposes=case.rules.irrelevant_purposes)
+    with open_engine(EngineLimits(memory="500MB", threads=1)) as engine, store.snapshot() as snapshot:
         result = screen(
             engine,
             lambda intake: read_all(intake, snapshot, segments, case.now),
@@ -46,13 +51,35 @@ def screened(case: Case, path: Path) -> dict[AudienceKey, Answer]:
         return answers
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=200)
-@given(cases())
-def test_every_reason_of_every_candidate(case: Case) -> None:
+def compare(case: Case) -> None:
+    """Both answer the same. Of an account id that stands twice both must say malformed, and the engine every no of the reference: which
+    row's other facts are reported is nobody's promise."""
     with tempfile.TemporaryDirectory() as folder:
         found = screened(case, Path(folder) / "store.sqlite")
+    ids = [row["account_id"] for row in case.world.account]
+    twins = {account_id for account_id in ids if ids.count(account_id) > 1}
     for audience in case.audiences:
         expected = reference.decide(case.world, case.rules, audience, case.now)
+        answered, funnel = found[audience.key]
         note(str(audience))
-        assert found[audience.key][0] == expected
-        assert found[audience.key][1] == reference.funnel(expected)
+        single = [account_id for account_id in expected if account_id not in twins]
+        assert {key: answered[key] for key in single} == {key: expected[key] for key in single}
+        assert answered.keys() == expected.keys()
+        for account_id in expected.keys() & twins:
+            assert Reason.MALFORMED in answered[account_id]
+            assert answered[account_id] >= expected[account_id] & NO_REASONS
+        if not expected.keys() & twins:
+            assert funnel == reference.funnel(expected)
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=120)
+@given(cases())
+def test_every_reason_of_every_candidate(case: Case) -> None:
+    compare(case)
+
+
+@pytest.mark.slow
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=3000)
+@given(cases())
+def test_every_reason_of_every_candidate_in_many_worlds(case: Case) -> None:
+    compare(case)

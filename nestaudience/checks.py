@@ -1,0 +1,91 @@
+"""Everything that can be checked before a run: configuration, keys, ledger, store, credentials, lists, due dates. All problems at once.
+
+It changes nothing and sends nothing to a list. It repeats no rule: what it finds is what the parts themselves say.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from nestaudience.destinations.port import Account
+from nestaudience.errors import NestAudienceError
+from nestaudience.wiring import Parts, open_parts
+
+YEARLY: Final = timedelta(days=365)
+WARN_AHEAD: Final = timedelta(days=45)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to mend, or to know of."""
+
+    where: str
+    what: str
+    next_step: str
+    exit_code: int = 2
+    warning: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"where": self.where, "what": self.what, "next": self.next_step, "warning": self.warning}
+
+
+def check_everything(config: Path, *, clock: Callable[[], datetime]) -> tuple[Finding, ...]:
+    """Every finding, in the order in which a person would mend them."""
+    found: list[Finding] = []
+    try:
+        with open_parts(config, clock=clock) as parts:
+            found += _opened(parts, clock())
+    except NestAudienceError as error:
+        found.append(_of(error))
+    return tuple(found)
+
+
+def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
+    for problem in parts.settings.problems:
+        yield Finding(problem.path, problem.message, problem.remedy)
+    for error in parts.absent.values():
+        yield _of(error)
+    yield from _due(parts, now.date())
+    try:
+        for trouble in parts.store.check():
+            yield Finding(trouble.where, trouble.code, trouble.next_step, warning=trouble.is_warning)
+    except NestAudienceError as error:
+        yield _of(error)
+    yield from _accounts(parts)
+
+
+def _accounts(parts: Parts) -> Iterator[Finding]:
+    """Every bound ad account, read once with our credentials."""
+    asked: set[tuple[str, str]] = set()
+    for audience in parts.settings.audiences.values():
+        name, account = audience.table.destination, audience.ad_account
+        if name not in parts.destinations or (name, account.account_id) in asked:
+            continue
+        asked.add((name, account.account_id))
+        try:
+            parts.destinations[name].find_list(Account(account.account_id, account.login_account_id), "na-check")
+        except NestAudienceError as error:
+            yield Finding(f"{name}, account of {audience.controller.key}", error.code, error.next_step, error.exit_code)
+
+
+def _due(parts: Parts, today: date) -> Iterator[Finding]:
+    """What must be confirmed again within a year."""
+    for recipient in parts.settings.recipients.values():
+        until = recipient.terms_confirmed_on + YEARLY
+        place = f"recipients.{recipient.key.value}.terms_confirmed_on"
+        if today > until:
+            yield Finding(place, "the terms were last confirmed over a year ago", "read them again and renew the date")
+        elif today > until - WARN_AHEAD:
+            yield Finding(place, f"due on {until.isoformat()}", "read the terms again and renew the date", warning=True)
+    for audience in parts.settings.audiences.values():
+        until = audience.segment.approval.approved_on + YEARLY
+        if today > until:
+            place = f"segments.{audience.segment.code}.approval"
+            yield Finding(place, "the approval is over a year old", "have the segment approved again")
+
+
+def _of(error: NestAudienceError) -> Finding:
+    return Finding(error.where, error.code, error.next_step, error.exit_code)

@@ -1,0 +1,30 @@
+"""What people type. Parsing and calling only: every command hands over to one function of the package.
+
+Heavy imports stay inside the commands, so that `--help` answers at once.
+"""
+
+import typer
+
+from nestaudience.cli import audit_commands, run_commands, sandbox_commands, status_command
+
+app = typer.Typer(
+    name="nestaudience",
+    help="Consent-based customer lists for Google and Meta: removals first, digests only, every transfer on a verifiable log.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(sandbox_commands.demo)
+app.command()(sandbox_commands.sandbox)
+app.command()(run_commands.check)
+app.command()(run_commands.plan)
+app.add_typer(run_commands.run_app, name="run")
+app.command()(status_command.status)
+app.add_typer(audit_commands.audit_app, name="audit")
+app.add_typer(run_commands.keys_app, name="keys")
+
+
+def main() -> None:
+    """The `nestaudience` command."""
+    app()

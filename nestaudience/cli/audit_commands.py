@@ -1,0 +1,238 @@
+"""`nestaudience audit`: what the auditor reads. Nothing here writes, asks a platform, or needs a secret key.
+
+Public keys come from `--public-key`, or from the installation's own keys where these may be read.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nestaudience.cli import output
+from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
+from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
+
+if TYPE_CHECKING:
+    from nestaudience.audit.verify import Verification
+    from nestaudience.ledger.checkpoint import Checkpoint, Verifier
+    from nestaudience.wiring import Evidence
+
+audit_app = typer.Typer(no_args_is_help=True, help="Read and verify the transfer log.")
+
+PublicKey = Annotated[
+    Path | None,
+    typer.Option("--public-key", help="File with the log's verifier keys, one a line.  [default: the installation's keys]"),
+]
+Checkpoints = Annotated[
+    list[Path] | None, typer.Option("--checkpoint", help="A checkpoint that was kept elsewhere; may be given again.")
+]
+From = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day, in Stockholm.")]
+To = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, in Stockholm.")]
+LEVEL = "without keys: bytes, roots, signatures, and what the entries say together; no person was looked up"
+
+
+@audit_app.command("transfers")
+def transfers(
+    config: Config = DEFAULT_CONFIG,
+    controller: Annotated[str | None, typer.Option(help="Key of the company.")] = None,
+    recipient: Annotated[str | None, typer.Option(help="google or meta.")] = None,
+    audience: Annotated[str | None, typer.Option(help="controller/segment/recipient.")] = None,
+    run: Annotated[str | None, typer.Option(help="A run's id, or its beginning.")] = None,
+    first: From = None,
+    last: To = None,
+    as_json: Json = False,
+) -> None:
+    """List transfers: when, to whom, how many people, and what became of them."""
+    with guarded(as_json):
+        from nestaudience.audit import frames
+        from nestaudience.cli.audit_output import frame_rows, show_transfers
+
+        filters = frames.Filters(controller, recipient, audience, run, None, _day(first), _day(last))
+        with _opened(config) as evidence:
+            frame = frames.transfers(evidence.reader.entries(types=frames.TRANSFER_TYPES), filters)
+        if as_json:
+            columns = {name: column.meaning for name, column in frames.TRANSFER_COLUMNS.items()}
+            output.as_json({"columns": columns, "transfers": frame_rows(frame)})
+        else:
+            show_transfers(frame)
+
+
+@audit_app.command("show")
+def show(
+    wanted: Annotated[
+        str, typer.Argument(metavar="ID", help="A transfer, run or batch (or its beginning), or an entry's number.")
+    ],
+    config: Config = DEFAULT_CONFIG,
+    public_key: PublicKey = None,
+    as_json: Json = False,
+) -> None:
+    """Show one transfer, run, batch or entry end to end, with the checkpoint and the proof of every step."""
+    with guarded(as_json):
+        from nestaudience.audit.show import show as look
+        from nestaudience.cli.audit_output import show_shown
+
+        with _opened(config) as evidence:
+            shown = look(evidence.reader, wanted, verifiers_of(evidence, public_key))
+        if as_json:
+            output.as_json(shown.as_dict())
+        else:
+            show_shown(shown)
+        raise typer.Exit(0 if shown.sound else MustStop.exit_code)
+
+
+@audit_app.command("verify")
+def verify(
+    config: Config = DEFAULT_CONFIG,
+    checkpoint: Checkpoints = None,
+    public_key: PublicKey = None,
+    as_json: Json = False,
+) -> None:
+    """Verify the whole log without secret keys: it is complete, unchanged, signed, and its entries fit together.
+
+    Ends with 0 when nothing breaks the proof, and with 5 otherwise.
+    """
+    with guarded(as_json):
+        from nestaudience.audit.limits import CANNOT_PROVE
+        from nestaudience.audit.verify import verify as check
+        from nestaudience.status import last_due_night
+
+        brought = [_text_of(path, "a checkpoint file") for path in checkpoint or []]
+        with _opened(config) as evidence:
+            verifiers = verifiers_of(evidence, public_key)
+            head = head_of(evidence.base / evidence.table.head, verifiers)
+            found = check(evidence.engine, verifiers, brought=brought, head=head, until=last_due_night(clock()))
+        if as_json:
+            output.as_json(verification_document(found, len(brought), head) | {"cannot_prove": list(CANNOT_PROVE)})
+        else:
+            show_verification(found, len(brought), head)
+            output.say("\nWhat the log cannot prove:")
+            for sentence in CANNOT_PROVE:
+                output.say(f"  - {sentence}")
+        raise typer.Exit(0 if found.ok else MustStop.exit_code)
+
+
+def verifiers_of(evidence: "Evidence", public_key: Path | None) -> "tuple[Verifier, ...]":
+    """The log's public keys: from a file, or else the public halves of the installation's own.
+
+    Raises `NeedsFix`: `public_key_unreadable`, `vkey_malformed`, `public_key_missing` (no file was named, and the keys of the
+    installation cannot be read here).
+    """
+    from nestaudience.ledger.checkpoint import Verifier
+    from nestaudience.wiring import open_keys
+
+    if public_key is not None:
+        lines = [line for line in _text_of(public_key, "the public key file").splitlines() if line.strip()]
+        if not lines:
+            raise NeedsFix("vkey_malformed", "the public key file", "copy the lines that `nestaudience keys show` prints")
+        return tuple(Verifier.parse(line) for line in lines)
+    texts: tuple[str, ...] = ()
+    try:
+        texts = open_keys(evidence).vkeys(evidence.table.origin)
+    except NestAudienceError:
+        texts = ()
+    if not texts:
+        raise NeedsFix("public_key_missing", "the log's public key", "name a file with it: --public-key FILE")
+    return tuple(Verifier.parse(text) for text in texts)
+
+
+def head_of(path: Path, verifiers: "tuple[Verifier, ...]") -> "Checkpoint | None":
+    """The signer's head; None where its file is missing or may not be read here.
+
+    Raises `MustStop`: `head_unreadable`, and what `open_note` raises for its signature.
+    """
+    import json
+
+    from nestaudience.ledger.checkpoint import open_note
+
+    note: object = None
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        note = document.get("note") if isinstance(document, dict) else None
+    except OSError:
+        return None
+    except ValueError:
+        note = None
+    if not isinstance(note, str):
+        raise MustStop("head_unreadable", "the signer's head file", "restore it from its copy, and verify again")
+    return open_note(note, verifiers).checkpoint
+
+
+def verification_document(found: "Verification", brought: int, head: "Checkpoint | None") -> dict[str, object]:
+    """A verification as JSON."""
+
+    def listed(findings: object) -> list[dict[str, object]]:
+        return [{"entry": f.index, "code": f.code, "what": f.what} for f in findings]  # type: ignore[attr-defined]
+
+    return {
+        "ok": found.ok,
+        "level": LEVEL,
+        "entries": found.entries,
+        "root": found.root.hex(),
+        "checkpoints": found.checkpoints,
+        "sealed": found.sealed,
+        "brought": brought,
+        "anchored": found.anchored,
+        "head": None if head is None else head.size,
+        "redacted": found.redacted,
+        "first_bad_entry": found.first_bad_entry,
+        "problems": listed(found.problems),
+        "notices": listed(found.notices),
+        "unknown_batches": list(found.unknown_batches),
+        "gaps": [{"controller": controller, "night": night.isoformat()} for controller, night in found.gaps],
+        "balances": dict(found.balances),
+    }
+
+
+def show_verification(found: "Verification", brought: int, head: "Checkpoint | None") -> None:
+    """A verification for people."""
+    verdict = "Nothing breaks the proof." if found.ok else f"The proof is broken: {len(found.problems)} problems."
+    output.say(verdict)
+    if found.first_bad_entry is not None:
+        output.say(f"First bad entry: {found.first_bad_entry}")
+    output.say(f"Level: {LEVEL}.")
+    output.say(f"Entries: {found.entries}, of which {found.sealed} are under a signed checkpoint; redacted: {found.redacted}.")
+    output.say(f"Root: {found.root.hex()}")
+    output.say(
+        f"Checkpoints kept: {found.checkpoints}; brought from outside: {brought}, the largest that fits covers {found.anchored}."
+    )
+    said = "not readable here; not compared" if head is None else f"covers {head.size} entries"
+    output.say(f"Head beside the keys: {said}.")
+    for title, findings in (("Problems", found.problems), ("Worth knowing", found.notices)):
+        if findings:
+            output.table(title, ("entry", "code", "what"), [(f.index, f.code, f.what) for f in findings])
+    if found.unknown_batches:
+        rows = [(batch_id,) for batch_id in found.unknown_batches]
+        output.table("Batches without a known effect: disclosed, and not removed", ("batch",), rows)
+    if found.gaps:
+        rows_of_gaps = [(controller or "the group", night.isoformat()) for controller, night in found.gaps]
+        output.table("Nights without a run", ("company", "night"), rows_of_gaps)
+
+
+@contextmanager
+def _opened(config: Path) -> "Iterator[Evidence]":
+    """The ledger, for reading."""
+    from nestaudience.wiring import open_evidence
+
+    evidence = open_evidence(config, clock, read_only=True)
+    try:
+        yield evidence
+    finally:
+        evidence.engine.dispose()
+
+
+def _text_of(path: Path, what: str) -> str:
+    text: str | None = None
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = None
+    if text is None:
+        raise NeedsFix("file_unreadable", what, "name a readable text file")
+    return text
+
+
+def _day(moment: datetime | None) -> date | None:
+    return None if moment is None else moment.date()

@@ -1,0 +1,198 @@
+"""Commands of the operator: check, plan, run nightly, keys init. Each parses, calls one function, and shows what it returns."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nestaudience.cli import output
+from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, guarded
+
+if TYPE_CHECKING:
+    from nestaudience.delta.plan import AudiencePlan
+    from nestaudience.sync import Judged, Outcome
+
+run_app = typer.Typer(no_args_is_help=True, help="Run a flow now.")
+keys_app = typer.Typer(no_args_is_help=True, help="The keys of this installation.")
+
+
+def now() -> datetime:
+    """The present time, UTC."""
+    return datetime.now(UTC)
+
+
+def check(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Check configuration, store, ledger, keys, credentials and due dates: all problems at once."""
+    with guarded(as_json):
+        from nestaudience.checks import check_everything
+
+        findings = check_everything(config, clock=now)
+        problems = [finding for finding in findings if not finding.warning]
+        if as_json:
+            output.as_json({"ok": not problems, "findings": [finding.as_dict() for finding in findings]})
+        elif findings:
+            rows = [("warning" if f.warning else "problem", f.where, f.what, f.next_step) for f in findings]
+            output.table("Check", ("kind", "where", "what", "what to do"), rows)
+        else:
+            output.say("Nothing to mend.")
+        raise typer.Exit(max((finding.exit_code for finding in problems), default=0))
+
+
+def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Show what a run would do now: who would leave and join each list, who is refused and why, and which gates are closed."""
+    with guarded(as_json):
+        from nestaudience.sync import judge
+        from nestaudience.wiring import open_parts
+
+        with (
+            open_parts(config, clock=now) as parts,
+            output.progress(watched=not as_json) as watch,
+            judge(parts, now(), watch) as judged,
+        ):
+            if as_json:
+                output.as_json(plan_document(judged, parts.settings.problems))
+            else:
+                show_plan(judged)
+                show_problems([(problem.path, problem.message, problem.remedy) for problem in parts.settings.problems])
+            codes = [gate.exit_code for each in judged.plans for gate in each.gates]
+            codes += [error.exit_code for error in (*judged.unreachable, *parts.absent.values())]
+            code = max([2 if parts.settings.problems else 0, *codes])
+        raise typer.Exit(code)
+
+
+def plan_document(judged: "Judged", problems: object) -> dict[str, object]:
+    """A plan as JSON: keys and counts."""
+    return {
+        "audiences": [{**each.as_dict(), "leave_because": judged.delta.reasons(each.key)} for each in judged.plans],
+        "store_problems": [{"code": p.code, "where": p.where} for p in judged.problems],
+        "config_problems": [problem.as_dict() for problem in problems],  # type: ignore[attr-defined]
+        "errors": [error.as_dict() for error in judged.unreachable],
+    }
+
+
+def show_plan(judged: "Judged") -> None:
+    """A plan for people: one line a list, then the funnels and the closed gates."""
+    show_deltas(judged.plans)
+    show_funnels(judged.plans)
+    gates = [
+        (each.key, gate.code, _held_back(gate.additions, gate.ordinary), gate.next_step)
+        for each in judged.plans
+        for gate in each.gates
+    ]
+    if gates:
+        output.table("Closed gates", ("audience", "gate", "holds", "what opens it"), gates)
+    show_problems([(problem.where, problem.code, problem.next_step) for problem in judged.problems])
+
+
+def show_deltas(plans: "tuple[AudiencePlan, ...]") -> None:
+    """What would leave and join each list."""
+    rows = [
+        (p.key, p.counts.held, p.counts.noes, p.counts.ordinary, p.counts.additions, p.removals_to_send, p.additions_to_send)
+        for p in plans
+    ]
+    names = ("audience", "held", "noes", "ordinary\nremovals", "additions", "would be\nremoved", "would be\nadded")
+    output.table("Lists", names, rows)
+
+
+def show_funnels(plans: "tuple[AudiencePlan, ...]") -> None:
+    """Per audience: candidates, refused by primary reason, eligible."""
+    reasons = list(dict.fromkeys(reason for p in plans for reason in p.funnel.refused))
+    rows: list[list[output.Cell]] = [["candidates", *[p.funnel.candidates for p in plans]]]
+    rows += [[reason, *[p.funnel.refused.get(reason, 0) for p in plans]] for reason in _in_order(reasons)]
+    rows += [["eligible", *[p.funnel.eligible for p in plans]]]
+    columns = [p.key.replace("/", "\n").replace("_", "\n") for p in plans]  # a key a column is too wide for a terminal
+    output.table("Candidates, refused by their first reason, eligible", ("", *columns), rows)
+
+
+def _in_order(reasons: list[str]) -> list[str]:
+    from nestaudience.vocabulary import Reason
+
+    return [reason.value for reason in Reason if reason.value in reasons]
+
+
+def _held_back(additions: bool, ordinary: bool) -> str:
+    held = [word for word, yes in (("additions", additions), ("ordinary removals", ordinary)) if yes]
+    return " and ".join(held)
+
+
+def show_problems(problems: list[tuple[str, str, str]]) -> None:
+    """What a person must mend."""
+    if problems:
+        output.table("To mend", ("where", "what", "what to do"), problems)
+
+
+@run_app.command()
+def nightly(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Bring every list into line now, through Prefect: removals first, then additions."""
+    with guarded(as_json):
+        with output.progress(watched=not as_json) as watch:
+            outcome, stopped = run_nightly(config, watch)
+        if outcome is None:
+            output.hint(f"The run stopped: {stopped}")
+            raise typer.Exit(5)
+        if as_json:
+            output.as_json(outcome_document(outcome))
+        else:
+            show_outcome(outcome)
+        raise typer.Exit(outcome.exit_code)
+
+
+def run_nightly(config: Path, watch: output.Watcher, clock: object = now) -> "tuple[Outcome | None, str]":
+    """One night through Prefect, in this process: its outcome, or None and why it stopped."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    from flows.nightly import nightly as flow
+    from flows.nightly import session
+
+    with session(config.absolute(), clock=clock, actor="cli", note=watch) as (key, held):  # type: ignore[arg-type]
+        state = flow(config=str(config), session_key=key, return_state=True)
+        return held.outcome, str(state.message)
+
+
+def outcome_document(outcome: "Outcome") -> dict[str, object]:
+    """A run's outcome as JSON: keys and counts."""
+    return {
+        "run": outcome.run_id,
+        "night": outcome.night,
+        "exit_codes": list(outcome.exit_codes),
+        "settled": outcome.settled,
+        "waiting": outcome.waiting,
+        "lists": {key: _sent(sent) for key, sent in outcome.sent.items()},
+        "gates": {key: [gate.code for gate in gates] for key, gates in outcome.gates.items() if gates},
+        "errors": [error.as_dict() for error in outcome.errors],
+    }
+
+
+def _sent(sent: object) -> Mapping[str, object]:
+    names = ("removed", "added", "batches", "refused", "unknown", "kept_back", "late")
+    return {name: getattr(sent, name) for name in names}
+
+
+def show_outcome(outcome: "Outcome") -> None:
+    """A run's outcome for people."""
+    rows: list[tuple[output.Cell, ...]] = []
+    for key, sent in outcome.sent.items():
+        held = ", ".join(gate.code for gate in outcome.gates.get(key, ()))
+        refused, unknown = sum(sent.refused.values()), sum(sent.unknown.values())
+        rows.append((key, sent.removed, sent.added, refused, unknown, sent.kept_back, sent.late, held))
+    names = ("audience", "removed", "added", "refused", "no\nreceipt", "kept\nback", "late", "closed\ngates")
+    output.table(f"Night of {outcome.night} · run {outcome.run_id}", names, rows)
+    if any(sent.kept_back or sent.late for sent in outcome.sent.values()):
+        output.say("Kept back: no longer eligible at the last look before sending. Late: removed because they said no during the run.")
+    output.say(f"Results of earlier requests: {outcome.settled} came in, {outcome.waiting} are awaited.")
+    output.failed(outcome.errors, as_json_document=False)
+
+
+@keys_app.command("init")
+def keys_init(
+    path: Annotated[Path, typer.Argument(help="The new key file; its folder is closed to others.")] = Path("keys/keys.json"),
+) -> None:
+    """Make the keys of a new installation in a private file. Nothing is overwritten."""
+    with guarded(False):
+        from nestaudience.ledger.keys import create_keys
+
+        ring = create_keys(path, os.urandom)
+        output.table("Keys", ("use", "key id"), list(ring.key_ids().items()))
+        output.say(f"Written to {path}. Keep a copy where no copy of the ledger is; without them no membership can be opened.")

@@ -1,0 +1,88 @@
+"""Commands that need no account: the sandbox in the foreground, and the demo."""
+
+import os
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nestaudience.cli import output
+from nestaudience.cli.options import Json, guarded
+
+Folder = Annotated[Path, typer.Option("--folder", help="The folder in which everything lies.")]
+
+
+def sandbox(
+    folder: Folder = Path(".nestaudience/sandbox"),
+    accounts: Annotated[int, typer.Option(help="How many accounts the generated store has.", min=500)] = 50_000,
+    port: Annotated[int, typer.Option(help="The port on this machine; 0 takes a free one.", min=0, max=65535)] = 50551,
+    lists: Annotated[
+        bool, typer.Option("--lists", help="Ask the sandbox that runs in this folder what each list holds.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the platforms' stand-ins on this machine until interrupted, with a generated store to try things on."""
+    with guarded(as_json):
+        if lists:
+            _show_lists(folder, as_json=as_json)
+        else:
+            _serve(folder, accounts, port)
+
+
+def _serve(folder: Path, accounts: int, port: int) -> None:
+    from nestaudience.sandbox import site
+    from nestaudience.sandbox.clock import SandboxClock
+    from nestaudience.sandbox.world import build_store
+
+    now = datetime.now(UTC)
+    with site.open_sandbox(SandboxClock(now, ticking=time.monotonic), port=port) as server:
+        place = site.Site(folder)
+        if not place.config.exists():
+            place = site.lay_out(folder, endpoint=server.endpoint, randomness=os.urandom)
+        if not place.store.exists():
+            build_store(place.store, seed=1, accounts=accounts, now=now)
+        site.publish(folder, server)
+        output.say(f"The sandbox answers at {server.endpoint}. Stop it with Ctrl-C; it forgets its lists then.")
+        output.say(f"In another terminal:  nestaudience plan --config {place.config}")
+        output.say(f"                      nestaudience run nightly --config {place.config}")
+        output.say(f"                      nestaudience sandbox --folder {folder} --lists")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            output.hint("Stopped.")
+
+
+def _show_lists(folder: Path, *, as_json: bool) -> None:
+    from nestaudience.errors import NeedsFix
+    from nestaudience.sandbox.data_manager_control import SandboxControl
+
+    place = folder / "sandbox"
+    if not (place / "endpoint").exists():
+        raise NeedsFix("sandbox_not_running", "the sandbox's folder", "start `nestaudience sandbox` with the same --folder first")
+    endpoint, token = (place / "endpoint").read_text(), (place / "token").read_text()
+    with SandboxControl(endpoint, (place / "ca.pem").read_bytes(), token) as control:
+        rows = [(held.account_id, held.list_id, held.name, held.members) for held in control.lists()]
+    names = ("account", "list", "name", "members")
+    if as_json:
+        output.as_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        output.table("What the lists hold", names, rows)
+
+
+def demo(
+    folder: Folder = Path(".nestaudience/demo"),
+    accounts: Annotated[int, typer.Option(help="How many accounts the generated store has.", min=500)] = 50_000,
+    seed: Annotated[int, typer.Option(help="The same seed and day give the same store.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Two nights on generated customers and a sandbox: who joins, who leaves and why, and the log. Needs no account and no server."""
+    with guarded(as_json):
+        from nestaudience.cli.demo import run_demo
+
+        document = run_demo(folder, accounts=accounts, seed=seed, today=datetime.now(UTC), quiet=as_json)
+        if as_json:
+            output.as_json(document)
+        raise typer.Exit(0 if document["as_expected"] else 5)

@@ -1,0 +1,54 @@
+"""What the log says of an audience's plan and of a transfer, as fields of entries: keys and counts. It writes nothing."""
+
+from nestaudience.config.settings import Audience
+from nestaudience.delta.plan import AudiencePlan
+from nestaudience.hashing.addresses import NORMALISER_VERSION
+from nestaudience.ledger.entries import Value
+from nestaudience.ledger.memory import RemoteList
+from nestaudience.vocabulary import Operation
+
+
+def funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
+    """What a funnel entry says: one audience's numbers, and the gates that are closed."""
+    return {
+        "audience": plan.key,
+        "candidates": plan.funnel.candidates,
+        "eligible": plan.funnel.eligible,
+        "refused": dict(plan.funnel.refused),
+        "held": plan.counts.held,
+        "wanted": plan.counts.wanted,
+        "noes": plan.counts.noes,
+        "ordinary": plan.counts.ordinary,
+        "additions": plan.counts.additions,
+        "gates": [gate.code for gate in plan.gates],
+    }
+
+
+def intent_fields(audience: Audience, remote: RemoteList, transfer: str, operation: Operation, people: int) -> dict[str, Value]:
+    """What a transfer intent says: who sends what about whom to whom, on what basis, and who let it."""
+    adds = operation is Operation.ADD
+    approval = audience.segment.approval
+    return {
+        "transfer_id": transfer,
+        "operation": operation.value,
+        "audience": audience.key,
+        "segment": audience.segment.code,
+        "destination": audience.table.destination,
+        "recipient": audience.recipient.key.value,
+        "recipient_name": audience.recipient.legal_name,
+        "recipient_country": audience.recipient.country,
+        "transfer_mechanism": audience.recipient.transfer_mechanism,
+        "ad_account": remote.ad_account,
+        "list_id": remote.list_id,
+        "purpose": "ad_matching",
+        "legal_basis": "consent",
+        "data_category": "hashed account e-mail address",
+        "consent_signals": ["ad_personalization", "ad_user_data"] if adds else [],
+        "normaliser_version": NORMALISER_VERSION,
+        "dpia": approval.dpia,
+        "approved_by": approval.approver,
+        "owner": approval.owner,
+        "approved_on": approval.approved_on.isoformat(),
+        "planned_removals": 0 if adds else people,
+        "planned_additions": people if adds else 0,
+    }

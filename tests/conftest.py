@@ -1,0 +1,34 @@
+"""What tests of several rooms share: an installation that lived through two nights. For reading; a test that writes makes its own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+from nights import SandboxWorld
+
+from nestaudience.sync import Outcome
+
+
+@dataclass(frozen=True)
+class TwoNights:
+    """The world an hour after its second night, whose results nobody has asked for yet; what both nights said; the time (UTC); and what
+    the platform held (list id -> digests) after the first and after the second night."""
+
+    world: SandboxWorld
+    first: Outcome
+    second: Outcome
+    now: datetime
+    held_first: dict[str, frozenset[str]]
+    held_second: dict[str, frozenset[str]]
+
+
+@pytest.fixture(scope="session")
+def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNights]:
+    with SandboxWorld(tmp_path_factory.mktemp("two_nights")) as world:
+        first = world.night()
+        world.advance_day()
+        held_first = world.members()
+        second = world.night()
+        world.advance(timedelta(hours=1))
+        yield TwoNights(world, first, second, world.clock.now(), held_first, world.members())

@@ -1,0 +1,264 @@
+"""Looks for given people in anything that was written: text, databases, compressed, encoded and pickled data, one inside the other.
+
+    people = Needles.of("Karin.Kanarie@gmail.com", ...)
+    found_in(Path("ledger").read_bytes(), people)   # {"address of Karin...", ...}; empty when nobody is in it
+
+Nothing that is read is executed: pickles are taken apart by their opcodes. SQLite files are read twice, as bytes (deleted rows and free
+pages stay in them) and cell by cell (a long value is cut over pages). The test of this file plants people in every form it can read.
+"""
+
+import base64
+import binascii
+import gzip
+import hashlib
+import io
+import pickletools
+import re
+import shutil
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import pyarrow as pa
+
+DEPTH: Final = 5
+"""How many coverings are taken off, one after the other."""
+LARGEST: Final = 64 * 1024 * 1024
+"""No more than so many bytes are unpacked from one place."""
+
+
+@dataclass(frozen=True)
+class Needles:
+    """What to look for: bytes -> what it would mean to find them."""
+
+    addresses: dict[bytes, str]
+    digests: dict[bytes, str]
+
+    @classmethod
+    def of(cls, *addresses: str) -> "Needles":
+        """Every form of these addresses: as typed, in small letters, by Google's rule; the local part alone; and their digests.
+
+        The rules are written down here once more, on purpose: the test must not trust the package for what it looks for.
+        """
+        texts: dict[bytes, str] = {}
+        digests: dict[bytes, str] = {}
+        for typed in addresses:
+            for form in {typed, typed.strip(), typed.strip().lower(), google_form(typed)}:
+                local = form.partition("@")[0]
+                for part in (form, local):
+                    for charset in ("utf-8", "utf-16-le", "utf-16-be", "latin-1"):
+                        texts[part.encode(charset)] = f"address of {typed}"
+            for form in {typed.strip().lower(), google_form(typed)}:
+                digest = hashlib.sha256(form.encode()).digest()
+                for charset in ("utf-8", "utf-16-le"):
+                    digests[digest.hex().encode(charset)] = digests[digest.hex().upper().encode(charset)] = f"digest of {typed}"
+                digests[digest] = f"digest of {typed}"
+        return cls(texts, digests)
+
+    @property
+    def everything(self) -> dict[bytes, str]:
+        """Addresses and digests."""
+        return self.addresses | self.digests
+
+
+def google_form(typed: str) -> str:
+    """The address by Google's rule, for addresses that have nothing odd about them."""
+    local, _, domain = typed.strip().lower().partition("@")
+    return f"{local.partition('+')[0].replace('.', '')}@{domain}" if domain in {"gmail.com", "googlemail.com"} else f"{local}@{domain}"
+
+
+def found_in(data: bytes, needles: dict[bytes, str]) -> set[str]:
+    """What stands in these bytes, in the open or under up to `DEPTH` coverings."""
+    seen: set[bytes] = set()
+    found: set[str] = set()
+    todo = [(data, 0)]
+    while todo:
+        piece, depth = todo.pop()
+        found |= {meaning for needle, meaning in needles.items() if needle in piece}
+        if depth < DEPTH:
+            for inner in _uncovered(piece):
+                mark = hashlib.blake2b(inner, digest_size=16).digest()
+                if len(inner) >= 8 and mark not in seen:
+                    seen.add(mark)
+                    todo.append((inner, depth + 1))
+    return found
+
+
+def found_in_file(path: Path, needles: dict[bytes, str]) -> set[str]:
+    """What stands in a file, its name included. A SQLite file's cells are read as well, with what its write-ahead log holds."""
+    data = path.read_bytes()
+    found = found_in(data, needles) | found_in(path.name.encode(), needles)
+    if data.startswith(b"SQLite format 3\0"):
+        found |= found_in("\n".join(_cells(path)).encode("utf-8", "surrogateescape"), needles)
+    return found
+
+
+def found_in_folder(folder: Path, needles: dict[bytes, str], *, but: Iterable[Path] = ()) -> dict[str, set[str]]:
+    """File -> what stands in it, for every file below a folder but those that are named (files, or folders with all they hold)."""
+    left_out = [path.resolve() for path in but]
+    report = {}
+    for path in sorted(folder.rglob("*")):
+        here = path.resolve()
+        if path.is_file() and not any(here == out or out in here.parents or here.name.startswith(out.name + "-") for out in left_out):
+            found = found_in_file(path, needles)
+            if found:
+                report[str(path.relative_to(folder))] = found
+    return report
+
+
+def _cells(path: Path) -> Iterator[str]:
+    """Every text and every blob (as base64) of a SQLite file, from a copy, so that nobody's lock is touched."""
+    with TemporaryDirectory() as place:
+        copy = Path(place) / path.name
+        for ending in ("", "-wal"):
+            if path.with_name(path.name + ending).exists():
+                shutil.copy(path.with_name(path.name + ending), copy.with_name(copy.name + ending))
+        connection = sqlite3.connect(copy)
+        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        try:
+            tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for table in tables:
+                quoted = table.replace('"', '""')
+                try:
+                    rows = connection.execute(f'SELECT * FROM "{quoted}"')
+                except sqlite3.OperationalError:  # a virtual table of a module that is not here; its content lies in other tables
+                    continue
+                for row in rows:
+                    for cell in row:
+                        if isinstance(cell, bytes):
+                            yield base64.b64encode(cell).decode()
+                        elif isinstance(cell, str):
+                            yield cell
+        finally:
+            connection.close()
+
+
+def _uncovered(data: bytes) -> Iterator[bytes]:
+    for take_off in (_base64, _hex, _zipped, _zstandard, _pickled, _escaped):
+        yield from take_off(data)
+
+
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{12,}")
+_HEX: Final = re.compile(rb"[0-9A-Fa-f]{16,}")
+_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+
+
+def _base64(data: bytes) -> Iterator[bytes]:
+    """Runs in either alphabet, from each of the four places at which a group may begin."""
+    for run in _BASE64.finditer(data):
+        text = run.group().translate(_TO_STANDARD)
+        for start in range(4):
+            part = text[start:]
+            part = part[: len(part) - (len(part) % 4 == 1)]
+            yield base64.b64decode(part + b"=" * (-len(part) % 4))
+
+
+def _hex(data: bytes) -> Iterator[bytes]:
+    for run in _HEX.finditer(data):
+        for start in range(2):
+            part = run.group()[start:]
+            yield binascii.unhexlify(part[: len(part) // 2 * 2])
+
+
+_ZIPPED: Final = re.compile(rb"(?=(\x1f\x8b\x08|[\x08\x18\x28\x38\x48\x58\x68\x78][\x01\x5e\x9c\xda]))", re.DOTALL)
+
+
+def _zipped(data: bytes) -> Iterator[bytes]:
+    """gzip and zlib, wherever a header of theirs stands; what was unpacked before an error counts."""
+    for place in _ZIPPED.finditer(data):
+        unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        try:
+            yield unpack.decompress(data[place.start() :], LARGEST)
+        except zlib.error:
+            continue
+
+
+_ZSTANDARD: Final = b"\x28\xb5\x2f\xfd"
+
+
+def _zstandard(data: bytes) -> Iterator[bytes]:
+    """Zstandard frames: what DuckDB writes when it spills."""
+    place = data.find(_ZSTANDARD)
+    while place >= 0:
+        frame = data[place : _end_of_frame(data, place)]
+        try:
+            with pa.CompressedInputStream(io.BytesIO(frame), "zstd") as stream:
+                yield stream.read(LARGEST)
+        except (OSError, pa.ArrowException):
+            pass
+        place = data.find(_ZSTANDARD, place + 4)
+
+
+def _end_of_frame(data: bytes, start: int) -> int:
+    """Where a frame ends: the decoder refuses what follows it. RFC 8878, section 3.1.1 (https://www.rfc-editor.org/rfc/rfc8878)."""
+    flags = data[start + 4] if start + 4 < len(data) else 0
+    single = flags >> 5 & 1
+    size_field = (1 if single else 0, 2, 4, 8)[flags >> 6]
+    at = start + 5 + (1 - single) + (0, 1, 2, 4)[flags & 3] + size_field
+    last = False
+    while not last and at + 3 <= len(data):
+        header = int.from_bytes(data[at : at + 3], "little")
+        last = bool(header & 1)
+        at += 3 + (1 if header >> 1 & 3 == 1 else header >> 3)
+    return at + (4 if flags & 4 else 0)
+
+
+_PICKLE: Final = re.compile(rb"(?=\x80[\x02-\x05])", re.DOTALL)
+
+
+def _pickled(data: bytes) -> Iterator[bytes]:
+    """The texts and bytes in pickles, from their opcodes; the first protocols have no mark, so the beginning is tried as well."""
+    for start in {0, *(place.start() for place in _PICKLE.finditer(data))}:
+        parts = []
+        try:
+            for _, argument, _ in pickletools.genops(data[start:]):
+                if isinstance(argument, str):
+                    parts.append(argument.encode("utf-8", "surrogatepass"))
+                    parts.append(argument.encode("latin-1", "replace"))
+                elif isinstance(argument, bytes | bytearray):
+                    parts.append(bytes(argument))
+        except Exception:  # noqa: BLE001, S110 (any bytes may stand here; what came before counts)
+            pass
+        if parts:
+            yield b"\n".join(parts)
+
+
+_BACKSLASHED: Final = re.compile(rb"\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|\\([nrt\\'\"/])")
+_NUMBERED: Final = (re.compile(rb"%([0-9A-Fa-f]{2})"), re.compile(rb"=([0-9A-F]{2})"))
+_SHORT: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+
+
+def _escaped(data: bytes) -> Iterator[bytes]:
+    """What JSON and Python, URLs, and mail write for a character; each by itself, because they would spoil one another."""
+
+    def plain(hit: re.Match[bytes]) -> bytes:
+        if hit[1]:
+            return chr(int(hit[1], 16)).encode("utf-8", "surrogatepass")
+        return bytes([int(hit[2], 16)]) if hit[2] else _SHORT.get(hit[3], hit[3])
+
+    if _BACKSLASHED.search(data):
+        yield _BACKSLASHED.sub(plain, data)
+    for numbered in _NUMBERED:
+        if numbered.search(data):
+            yield numbered.sub(lambda hit: bytes([int(hit[1], 16)]), data)
+
+
+COVERINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "plain": lambda data: data,
+    "base64": base64.b64encode,
+    "base64 for URLs": base64.urlsafe_b64encode,
+    "base64 in a line": lambda data: b'{"data": "x' + base64.b64encode(b"ab" + data).rstrip(b"=") + b'"}',
+    "hex": lambda data: data.hex().encode(),
+    "HEX": lambda data: b"0x" + data.hex().upper().encode(),
+    "gzip": gzip.compress,
+    "zlib": lambda data: b"..." + zlib.compress(data) + b"...",
+    "zlib, fast": lambda data: zlib.compress(data, 1),
+    "zstandard": lambda data: b"...." + bytes(pa.compress(data, "zstd", asbytes=True)),
+    "URL": lambda data: "".join(f"%{byte:02X}" for byte in data).encode(),
+    "Python": lambda data: repr(data).encode(),
+}
+"""Coverings that `found_in` takes off, by name: for its own test."""
