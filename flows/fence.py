@@ -8,22 +8,29 @@ import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from nestaudience.errors import MustStop, NestAudienceError
+from nestaudience.errors import MustStop, NeedsFix, NestAudienceError, NotKnown, TryAgain
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Stopped(Exception):
-    """A step ended with an error of ours. `code` and `remedy` are the error's; the text holds nothing else but where it was."""
+    """A step ended with an error of ours, whose code, place, remedy and next step these are; it holds nothing else."""
 
-    def __init__(self, code: str, where: str, remedy: str) -> None:
+    def __init__(self, code: str, where: str, remedy: str, next_step: str) -> None:
         self.code = code
+        self.where = where
         self.remedy = remedy
-        super().__init__(code, where, remedy)
+        self.next_step = next_step
+        super().__init__(code, where, remedy, next_step)
 
     def __str__(self) -> str:
-        return f"{self.code} at {self.args[1]} ({self.remedy})"
+        return f"{self.code} at {self.where} ({self.remedy}): {self.next_step}"
+
+    def as_error(self) -> NestAudienceError:
+        """The same as an error of ours, with its exit code: for callers in this process."""
+        kinds = {kind.remedy: kind for kind in (NeedsFix, TryAgain, NotKnown, MustStop)}
+        return kinds.get(self.remedy, NestAudienceError)(self.code, self.where, self.next_step)
 
 
 def fenced(step: Callable[P, R]) -> Callable[P, R]:
@@ -45,7 +52,7 @@ def fenced(step: Callable[P, R]) -> Callable[P, R]:
         if inner is not None:
             raise inner
         if error is not None:
-            raise Stopped(error.code, error.where, error.remedy)
+            raise Stopped(error.code, error.where, error.remedy, error.next_step)
         return results[0]
 
     return inside

@@ -35,6 +35,7 @@ class Session:
     note: Note
     run: Run | None = None
     outcome: Outcome | None = None
+    stopped: Stopped | None = None
 
     @property
     def active(self) -> Run:
@@ -113,6 +114,8 @@ def nightly(config: str = "nestaudience.toml", session_key: str = "") -> State[A
     except Stopped as error:
         stopped = Stopped(*error.args)
     if stopped is not None:
+        if session_key in _SESSIONS:
+            _SESSIONS[session_key].stopped = stopped
         return Failed(message=str(stopped))
     if max(codes) in (0, 4):
         return Completed(message=f"exit codes {codes}")

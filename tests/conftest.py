@@ -32,3 +32,14 @@ def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNights]:
         second = world.night()
         world.advance(timedelta(hours=1))
         yield TwoNights(world, first, second, world.clock.now(), held_first, world.members())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the slow forms as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]

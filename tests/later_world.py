@@ -20,6 +20,7 @@ from google.ads import datamanager_v1 as dm
 from lists_by_rule import rows_of
 from nights import ACCOUNTS, SandboxWorld
 
+from nestaudience.customers.sqlite import SqliteStore
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.sandbox import google_state
 from nestaudience.sandbox.clock import SandboxClock
@@ -42,16 +43,19 @@ LISTS = (
 
 @dataclass(frozen=True)
 class Past:
-    """What happened before: the world, the people on each platform list, what the day changed, and everybody's address before it."""
+    """What happened before: the world, the people on each platform list, what the day changed, everybody's address before it, and the faults that the
+    store has anyway, as (place, code).
+    """
 
     world: SandboxWorld
     lists: tuple[tuple[str, google_state.RemoteList], ...]
     day: DayFacts
     address: dict[str, str]
+    faults: frozenset[tuple[str, str]]
     now: datetime
 
 
-def first_night(folder: Path, *, accounts: int = 2000) -> Past:
+def first_night(folder: Path, *, accounts: int = 4000) -> Past:
     """Live through a first night, its results, and a day."""
     with SandboxWorld(folder, accounts=accounts) as world:
         world.night()
@@ -60,7 +64,8 @@ def first_night(folder: Path, *, accounts: int = 2000) -> Past:
         address = {str(row["account_id"]): str(row["email"]) for row in rows_of(world.store).account}
         lists = tuple((account, remote) for account in ACCOUNTS for remote in world.sandbox.lists(account))
         day = world.advance_day()
-        return Past(world, lists, day, address, world.clock.now())
+        faults = frozenset((problem.where, problem.code) for problem in SqliteStore(world.store).check())
+        return Past(world, lists, day, address, faults, world.clock.now())
 
 
 class LaterWorld(SandboxWorld):

@@ -148,31 +148,35 @@ _TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def _base64(data: bytes) -> Iterator[bytes]:
-    """Runs in either alphabet, from each of the four places at which a group may begin."""
-    for run in _BASE64.finditer(data):
-        text = run.group().translate(_TO_STANDARD)
-        for start in range(4):
-            part = text[start:]
-            part = part[: len(part) - (len(part) % 4 == 1)]
-            yield base64.b64decode(part + b"=" * (-len(part) % 4))
+    """All runs in either alphabet, from each of the four places at which a group may begin."""
+    runs = {run.translate(_TO_STANDARD) for run in _BASE64.findall(data)}
+    for start in range(4):
+        yield b"\n".join(binascii.a2b_base64(run[start : start + (len(run) - start) // 4 * 4] + _ending(run[start:])) for run in runs)
+
+
+def _ending(text: bytes) -> bytes:
+    """The last group of a run, filled up; a single letter means nothing."""
+    rest = text[len(text) // 4 * 4 :]
+    return rest + b"=" * (4 - len(rest)) if len(rest) > 1 else b""
 
 
 def _hex(data: bytes) -> Iterator[bytes]:
-    for run in _HEX.finditer(data):
-        for start in range(2):
-            part = run.group()[start:]
-            yield binascii.unhexlify(part[: len(part) // 2 * 2])
+    """All runs, from each of the two places at which a byte may begin."""
+    runs = set(_HEX.findall(data))
+    for start in range(2):
+        yield b"\n".join(binascii.unhexlify(run[start : start + (len(run) - start) // 2 * 2]) for run in runs)
 
 
-_ZIPPED: Final = re.compile(rb"(?=(\x1f\x8b\x08|[\x08\x18\x28\x38\x48\x58\x68\x78][\x01\x5e\x9c\xda]))", re.DOTALL)
+_ZIPPED: Final = re.compile(rb"(?=(\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]))", re.DOTALL)
 
 
 def _zipped(data: bytes) -> Iterator[bytes]:
     """gzip and zlib, wherever a header of theirs stands; what was unpacked before an error counts."""
+    view = memoryview(data)  # a slice of bytes would be a copy of all that follows
     for place in _ZIPPED.finditer(data):
         unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
         try:
-            yield unpack.decompress(data[place.start() :], LARGEST)
+            yield unpack.decompress(view[place.start() :], LARGEST)
         except zlib.error:
             continue
 
@@ -212,10 +216,12 @@ _PICKLE: Final = re.compile(rb"(?=\x80[\x02-\x05])", re.DOTALL)
 
 def _pickled(data: bytes) -> Iterator[bytes]:
     """The texts and bytes in pickles, from their opcodes; the first protocols have no mark, so the beginning is tried as well."""
+    stream = io.BytesIO(data)
     for start in {0, *(place.start() for place in _PICKLE.finditer(data))}:
         parts = []
+        stream.seek(start)
         try:
-            for _, argument, _ in pickletools.genops(data[start:]):
+            for _, argument, _ in pickletools.genops(stream):
                 if isinstance(argument, str):
                     parts.append(argument.encode("utf-8", "surrogatepass"))
                     parts.append(argument.encode("latin-1", "replace"))

@@ -1,7 +1,7 @@
 """Commands of the operator: check, plan, run nightly, keys init. Each parses, calls one function, and shows what it returns."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +10,7 @@ import typer
 
 from nestaudience.cli import output
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, guarded
+from nestaudience.errors import MustStop
 
 if TYPE_CHECKING:
     from nestaudience.delta.plan import AudiencePlan
@@ -129,10 +130,7 @@ def nightly(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Bring every list into line now, through Prefect: removals first, then additions."""
     with guarded(as_json):
         with output.progress(watched=not as_json) as watch:
-            outcome, stopped = run_nightly(config, watch)
-        if outcome is None:
-            output.hint(f"The run stopped: {stopped}")
-            raise typer.Exit(5)
+            outcome = run_nightly(config, watch)
         if as_json:
             output.as_json(outcome_document(outcome))
         else:
@@ -140,15 +138,19 @@ def nightly(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
         raise typer.Exit(outcome.exit_code)
 
 
-def run_nightly(config: Path, watch: output.Watcher, clock: object = now) -> "tuple[Outcome | None, str]":
-    """One night through Prefect, in this process: its outcome, or None and why it stopped."""
+def run_nightly(config: Path, watch: output.Watcher, clock: Callable[[], datetime] = now) -> "Outcome":
+    """One night through Prefect, in this process. Raises the error that stopped it, and `MustStop`: `prefect_failed` when Prefect itself did."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.nightly import nightly as flow
     from flows.nightly import session
 
-    with session(config.absolute(), clock=clock, actor="cli", note=watch) as (key, held):  # type: ignore[arg-type]
-        state = flow(config=str(config), session_key=key, return_state=True)
-        return held.outcome, str(state.message)
+    with session(config.absolute(), clock=clock, actor="cli", note=watch) as (key, held):
+        flow(config=str(config), session_key=key, return_state=True)
+        if held.stopped is not None:
+            raise held.stopped.as_error()
+        if held.outcome is None:
+            raise MustStop("prefect_failed", "the flow", "look at Prefect's own log; `nestaudience status` says what was sent")
+        return held.outcome
 
 
 def outcome_document(outcome: "Outcome") -> dict[str, object]:

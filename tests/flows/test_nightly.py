@@ -145,7 +145,7 @@ def test_a_defect_ends_in_its_type(world: SandboxWorld, prefect_server: Path) ->
 
     run_id, kind, message = night(world, faulty)
     assert kind == "FAILED"
-    assert message == "defect at add: ValueError (report it with the version and the step)"
+    assert message == "defect at add: ValueError (must_stop): report it with the version and the step"
     _, tasks = recorded(run_id, 7)
     assert [(name, kind) for name, kind, _ in tasks][-1] == (f"add {AUDIENCES[0]}", "FAILED")
     assert "defect at add: ValueError" in str(tasks[-1][2])
