@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+from later_world import LaterWorld, Past, first_night
 from nights import SandboxWorld
 
 from nestaudience.sync import Outcome
@@ -43,3 +45,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture(scope="session")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
+    """A first night and the day after it, to be opened again by `LaterWorld`."""
+    return first_night(tmp_path_factory.mktemp("past"))
+
+
+@pytest.fixture
+def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
+    """The morning after, in a folder of its own."""
+    with LaterWorld(past, tmp_path / "here") as opened:
+        yield opened

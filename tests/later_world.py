@@ -55,7 +55,7 @@ class Past:
     now: datetime
 
 
-def first_night(folder: Path, *, accounts: int = 4000) -> Past:
+def first_night(folder: Path, *, accounts: int = 3000) -> Past:
     """Live through a first night, its results, and a day."""
     with SandboxWorld(folder, accounts=accounts) as world:
         world.night()

@@ -23,6 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 DEPTH: Final = 5
@@ -31,12 +32,39 @@ LARGEST: Final = 64 * 1024 * 1024
 """No more than so many bytes are unpacked from one place."""
 
 
+class Wanted:
+    """Bytes to look for -> what it would mean to find them; all at once, however many there are."""
+
+    def __init__(self, meanings: dict[bytes, str]) -> None:
+        assert all(len(needle) >= 8 for needle in meanings), "what is too short is found everywhere"
+        self._first, self._second = np.zeros(65536, bool), np.zeros(65536, bool)
+        self._by_start: dict[bytes, list[tuple[bytes, str]]] = {}
+        for needle, meaning in meanings.items():
+            self._first[int.from_bytes(needle[:2], "big")] = self._second[int.from_bytes(needle[2:4], "big")] = True
+            self._by_start.setdefault(needle[:4], []).append((needle, meaning))
+
+    def standing_in(self, piece: bytes) -> set[str]:
+        """What stands in these bytes in the open."""
+        if len(piece) < 8:
+            return set()
+        letters = np.frombuffer(piece, np.uint8)
+        pairs = letters[:-1].astype(np.uint16) << 8 | letters[1:]
+        places = np.flatnonzero(self._first[pairs[:-2]] & self._second[pairs[2:]]).tolist()
+        return {
+            meaning
+            for place in places
+            for needle, meaning in self._by_start.get(piece[place : place + 4], ())
+            if piece.startswith(needle, place)
+        }
+
+
 @dataclass(frozen=True)
 class Needles:
-    """What to look for: bytes -> what it would mean to find them."""
+    """People to look for, by their addresses, by their digests, or by either."""
 
-    addresses: dict[bytes, str]
-    digests: dict[bytes, str]
+    addresses: Wanted
+    digests: Wanted
+    everything: Wanted
 
     @classmethod
     def of(cls, *addresses: str) -> "Needles":
@@ -48,21 +76,15 @@ class Needles:
         digests: dict[bytes, str] = {}
         for typed in addresses:
             for form in {typed, typed.strip(), typed.strip().lower(), google_form(typed)}:
-                local = form.partition("@")[0]
-                for part in (form, local):
+                for part in (form, form.strip().partition("@")[0]):
                     for charset in ("utf-8", "utf-16-le", "utf-16-be", "latin-1"):
                         texts[part.encode(charset)] = f"address of {typed}"
             for form in {typed.strip().lower(), google_form(typed)}:
                 digest = hashlib.sha256(form.encode()).digest()
-                for charset in ("utf-8", "utf-16-le"):
-                    digests[digest.hex().encode(charset)] = digests[digest.hex().upper().encode(charset)] = f"digest of {typed}"
+                for text in (digest.hex(), digest.hex().upper()):
+                    digests |= {text.encode(charset): f"digest of {typed}" for charset in ("utf-8", "utf-16-le")}
                 digests[digest] = f"digest of {typed}"
-        return cls(texts, digests)
-
-    @property
-    def everything(self) -> dict[bytes, str]:
-        """Addresses and digests."""
-        return self.addresses | self.digests
+        return cls(Wanted(texts), Wanted(digests), Wanted(texts | digests))
 
 
 def google_form(typed: str) -> str:
@@ -71,14 +93,14 @@ def google_form(typed: str) -> str:
     return f"{local.partition('+')[0].replace('.', '')}@{domain}" if domain in {"gmail.com", "googlemail.com"} else f"{local}@{domain}"
 
 
-def found_in(data: bytes, needles: dict[bytes, str]) -> set[str]:
+def found_in(data: bytes, wanted: Wanted) -> set[str]:
     """What stands in these bytes, in the open or under up to `DEPTH` coverings."""
     seen: set[bytes] = set()
     found: set[str] = set()
     todo = [(data, 0)]
     while todo:
         piece, depth = todo.pop()
-        found |= {meaning for needle, meaning in needles.items() if needle in piece}
+        found |= wanted.standing_in(piece)
         if depth < DEPTH:
             for inner in _uncovered(piece):
                 mark = hashlib.blake2b(inner, digest_size=16).digest()
@@ -88,23 +110,23 @@ def found_in(data: bytes, needles: dict[bytes, str]) -> set[str]:
     return found
 
 
-def found_in_file(path: Path, needles: dict[bytes, str]) -> set[str]:
+def found_in_file(path: Path, wanted: Wanted) -> set[str]:
     """What stands in a file, its name included. A SQLite file's cells are read as well, with what its write-ahead log holds."""
     data = path.read_bytes()
-    found = found_in(data, needles) | found_in(path.name.encode(), needles)
+    found = found_in(data, wanted) | found_in(path.name.encode(), wanted)
     if data.startswith(b"SQLite format 3\0"):
-        found |= found_in("\n".join(_cells(path)).encode("utf-8", "surrogateescape"), needles)
+        found |= found_in("\n".join(_cells(path)).encode("utf-8", "surrogateescape"), wanted)
     return found
 
 
-def found_in_folder(folder: Path, needles: dict[bytes, str], *, but: Iterable[Path] = ()) -> dict[str, set[str]]:
+def found_in_folder(folder: Path, wanted: Wanted, *, but: Iterable[Path] = ()) -> dict[str, set[str]]:
     """File -> what stands in it, for every file below a folder but those that are named (files, or folders with all they hold)."""
     left_out = [path.resolve() for path in but]
     report = {}
     for path in sorted(folder.rglob("*")):
         here = path.resolve()
         if path.is_file() and not any(here == out or out in here.parents or here.name.startswith(out.name + "-") for out in left_out):
-            found = found_in_file(path, needles)
+            found = found_in_file(path, wanted)
             if found:
                 report[str(path.relative_to(folder))] = found
     return report

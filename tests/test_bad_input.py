@@ -8,14 +8,13 @@ import hashlib
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import adbc_driver_sqlite.dbapi
 import pytest
-from later_world import LISTS, LaterWorld, Past, first_night
+from later_world import LISTS, LaterWorld, Past
 from nights import ACCOUNTS
 
 from nestaudience import sync
@@ -31,17 +30,6 @@ ACCOUNT_ROW = ("closed",)
 ALL_NOES = (*CONSENTS, *RIGHTS, *ACCOUNT_ROW)
 EVERYWHERE = frozenset(LISTS)
 AUDIO, LAPTOPS, CRIME, LAPSED, COFFEE = LISTS
-
-
-@pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return first_night(tmp_path_factory.mktemp("past"))
-
-
-@pytest.fixture
-def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
-    with LaterWorld(past, tmp_path / "here") as opened:
-        yield opened
 
 
 def digests(past: Past, *kinds: str, alone: bool = False) -> frozenset[str]:

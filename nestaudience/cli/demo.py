@@ -4,6 +4,7 @@ It uses the parts as an operator would and adds nothing to them. Its last table 
 were on a list before and are on one after.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import typer
 
-from nestaudience.cli import output
-from nestaudience.cli.run_commands import outcome_document, plan_document, run_nightly, show_deltas, show_funnels, show_outcome
+from nestaudience.cli import audit_commands, output
+from nestaudience.cli.run_commands import (
+    outcome_document,
+    plan_document,
+    run_nightly,
+    show_deltas,
+    show_funnels,
+    show_leaving,
+    show_outcome,
+)
 from nestaudience.customers.contract import ACCOUNT
 from nestaudience.customers.sqlite import SqliteStore
 from nestaudience.hashing.columns import hash_addresses
@@ -68,6 +78,7 @@ def _night(place: site.Site, server: DataManagerSandbox, clock: SandboxClock, ti
         if not quiet:
             show_funnels(judged.plans)
             show_deltas(judged.plans)
+            show_leaving(judged)
     with output.progress(watched=not quiet) as watch:
         outcome = run_nightly(place.config, watch, clock.now)
     clock.advance(timedelta(hours=1))
@@ -124,9 +135,13 @@ def _show_end(place: site.Site, story: Mapping[str, Mapping[str, int]]) -> None:
         "What people did during the day, and where their address is now", ("", "people", "were on a list", "still are"), rows
     )
     output.say("Whoever withdrew only from Meta, or left one of several segments, stays where they still may be.")
-    output.say("\nThe log of both nights lies in this folder. Look at it as an auditor would:")
-    for command in ("audit verify", "audit transfers", "status"):
-        output.say(f"  nestaudience {command} --config {place.config}")
+    output.say("\n── The log of both nights, as an auditor reads it ──")
+    for command in (audit_commands.transfers, audit_commands.verify):
+        with contextlib.suppress(typer.Exit):
+            command(place.config)
+    output.say("\nEverything lies in this folder. Go on with:")
+    for words in ("audit show", "audit transfers", "audit verify", "status"):
+        output.say(f"  nestaudience {words}{' RUN-OR-TRANSFER' if words == 'audit show' else ''} --config {place.config}")
 
 
 def _say(quiet: bool, text: str) -> None:

@@ -78,6 +78,7 @@ def show_plan(judged: "Judged") -> None:
     """A plan for people: one line a list, then the funnels and the closed gates."""
     show_deltas(judged.plans)
     show_funnels(judged.plans)
+    show_leaving(judged)
     gates = [
         (each.key, gate.code, _held_back(gate.additions, gate.ordinary), gate.next_step)
         for each in judged.plans
@@ -99,16 +100,30 @@ def show_deltas(plans: "tuple[AudiencePlan, ...]") -> None:
 
 
 def show_funnels(plans: "tuple[AudiencePlan, ...]") -> None:
-    """Per audience: candidates, refused by primary reason, eligible."""
-    reasons = list(dict.fromkeys(reason for p in plans for reason in p.funnel.refused))
-    rows: list[list[output.Cell]] = [["candidates", *[p.funnel.candidates for p in plans]]]
-    rows += [[reason, *[p.funnel.refused.get(reason, 0) for p in plans]] for reason in _in_order(reasons)]
-    rows += [["eligible", *[p.funnel.eligible for p in plans]]]
-    columns = [p.key.replace("/", "\n").replace("_", "\n") for p in plans]  # a key a column is too wide for a terminal
-    output.table("Candidates, refused by their first reason, eligible", ("", *columns), rows)
+    """Per audience: candidates, refused by primary reason, eligible; five audiences side by side."""
+    for some in _fives(plans):
+        reasons = _in_order({reason for p in some for reason in p.funnel.refused})
+        rows: list[list[output.Cell]] = [["candidates", *[p.funnel.candidates for p in some]]]
+        rows += [[reason, *[p.funnel.refused.get(reason, 0) for p in some]] for reason in reasons]
+        rows += [["eligible", *[p.funnel.eligible for p in some]]]
+        output.table("Candidates, refused by their first reason, eligible", ("", *[p.key for p in some]), rows)
 
 
-def _in_order(reasons: list[str]) -> list[str]:
+def show_leaving(judged: "Judged") -> None:
+    """Why people would leave, by audience; somebody may have several reasons."""
+    for some in _fives(judged.plans):
+        because = {p.key: judged.delta.reasons(p.key) for p in some}
+        codes = sorted({code for counts in because.values() for code in counts})
+        if codes:
+            rows: list[list[output.Cell]] = [[code, *[because[p.key].get(code, 0) for p in some]] for code in codes]
+            output.table("Why people leave (somebody may have several reasons)", ("", *[p.key for p in some]), rows)
+
+
+def _fives(plans: "tuple[AudiencePlan, ...]") -> "list[tuple[AudiencePlan, ...]]":
+    return [plans[first : first + 5] for first in range(0, len(plans), 5)]
+
+
+def _in_order(reasons: set[str]) -> list[str]:
     from nestaudience.vocabulary import Reason
 
     return [reason.value for reason in Reason if reason.value in reasons]
@@ -182,7 +197,9 @@ def show_outcome(outcome: "Outcome") -> None:
     names = ("audience", "removed", "added", "refused", "no\nreceipt", "kept\nback", "late", "closed\ngates")
     output.table(f"Night of {outcome.night} · run {outcome.run_id}", names, rows)
     if any(sent.kept_back or sent.late for sent in outcome.sent.values()):
-        output.say("Kept back: no longer eligible at the last look before sending. Late: removed because they said no during the run.")
+        output.say(
+            "Kept back: no longer eligible at the last look before sending. Late: removed because they said no during the run."
+        )
     output.say(f"Results of earlier requests: {outcome.settled} came in, {outcome.waiting} are awaited.")
     output.failed(outcome.errors, as_json_document=False)
 

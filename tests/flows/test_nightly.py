@@ -41,7 +41,7 @@ def night(world: SandboxWorld, meanwhile: Callable[[str, str, int], None] = lamb
     return run_id, state.type.value, str(state.message)
 
 
-def recorded(run_id: UUID, tasks: int) -> tuple[dict[str, object], list[tuple[str, str, str | None]]]:
+def recorded(run_id: UUID, tasks: int) -> tuple[dict[str, object], list[tuple[str, str, str]]]:
     """What Prefect's API says of a run: its parameters, and its tasks by start: name, state, message."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -55,7 +55,7 @@ def recorded(run_id: UUID, tasks: int) -> tuple[dict[str, object], list[tuple[st
             time.sleep(0.1)
         parameters = dict(client.read_flow_run(run_id).parameters)
     runs.sort(key=lambda run: run.start_time or run.created)  # type: ignore[arg-type,return-value]
-    return parameters, [(run.name, run.state.type.value, run.state.message) for run in runs if run.state is not None]
+    return parameters, [(run.name, run.state.type.value, run.state.message or "") for run in runs if run.state is not None]
 
 
 def kept_by_prefect(server: Path) -> dict[str, set[str]]:
@@ -79,7 +79,7 @@ def test_a_night_fills_the_lists_and_prefect_keeps_keys_and_counts(world: Sandbo
         *(f"add {key}" for key in AUDIENCES),
         "finish",
     ]
-    assert {(kind, message) for _, kind, message in tasks} == {("COMPLETED", None)}
+    assert {(kind, message) for _, kind, message in tasks} == {("COMPLETED", "")}
     with sqlite3.connect(f"file:{prefect_server}?mode=ro", uri=True) as database:
         kept = database.execute("SELECT data FROM flow_run_state UNION ALL SELECT data FROM task_run_state").fetchall()
     assert {row[0] for row in kept} <= {None, "null"}, "Prefect keeps no result, and no pointer to one"
@@ -148,7 +148,7 @@ def test_a_defect_ends_in_its_type(world: SandboxWorld, prefect_server: Path) ->
     assert message == "defect at add: ValueError (must_stop): report it with the version and the step"
     _, tasks = recorded(run_id, 7)
     assert [(name, kind) for name, kind, _ in tasks][-1] == (f"add {AUDIENCES[0]}", "FAILED")
-    assert "defect at add: ValueError" in str(tasks[-1][2])
+    assert "defect at add: ValueError" in tasks[-1][2]
     assert not kept_by_prefect(prefect_server)
 
 
