@@ -236,21 +236,21 @@ class _Told:
 
     def _clean(self, run: _Run, audience: str) -> bool:
         funnel = run.funnels.get(audience)
-        if funnel is None or run.finished is None or any(GATE_EXITS.get(gate, 5) for gate in funnel["gates"]):
+        if funnel is None or run.finished is None or any(GATE_EXITS.get(gate, 5) for gate in funnel.get("gates", ())):
             return False
         transfers = self._of_run.get((run.run_id, audience), [])
         begun = {transfer.operation for transfer in transfers}
         if _removals_due(funnel) and Operation.REMOVE not in begun:
             return False
-        if funnel["additions"] and not funnel["gates"] and Operation.ADD not in begun:
+        if funnel.get("additions") and not funnel.get("gates", ()) and Operation.ADD not in begun:
             return False
-        cut_short = bool(run.finished["errors"]) and any(transfer.sent < transfer.planned for transfer in transfers)
+        cut_short = bool(run.finished.get("errors")) and any(transfer.sent < transfer.planned for transfer in transfers)
         return not cut_short and all(request.outcome == "accepted" for t in transfers for request in t.requests)
 
 
 def _removals_due(funnel: Mapping[str, Any]) -> int:
     """Removals that no gate held."""
-    return int(funnel["noes"]) + (0 if HOLDING_ORDINARY & set(funnel["gates"]) else int(funnel["ordinary"]))
+    return int(funnel.get("noes", 0)) + (0 if HOLDING_ORDINARY & set(funnel.get("gates", ())) else int(funnel.get("ordinary", 0)))
 
 
 def _watched(entries: Iterable[dict[str, Any]], runs: dict[str, _Run]) -> Iterator[dict[str, Any]]:
@@ -260,7 +260,7 @@ def _watched(entries: Iterable[dict[str, Any]], runs: dict[str, _Run]) -> Iterat
         if kind == EntryType.RUN_STARTED:
             runs[run_id] = _Run(run_id, entry["run_kind"], str(fields.get("night", "")), entry["at"])
         elif kind == EntryType.FUNNEL and run_id in runs:
-            runs[run_id].funnels[str(fields["audience"])] = fields
+            runs[run_id].funnels[str(fields.get("audience", ""))] = fields
         elif kind == EntryType.RUN_FINISHED and run_id in runs:
             runs[run_id].finished = fields
         yield entry
@@ -302,7 +302,8 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
     overdue = [batch for batch in accepted if _moment(batch.sent_at) <= seen.now - SILENCE]
     unknown = [batch for batch in waiting if batch.state == "unknown" or (batch.state == "prepared" and seen.running is None)]
     removals = [batch for batch in waiting if batch.operation is Operation.REMOVE]
-    unsent, unsent_since = seen.told.unsent_removals(key, seen.running)
+    gone = remote is None or state == "gone"
+    unsent, unsent_since = (0, "") if gone else seen.told.unsent_removals(key, seen.running)
     list_id = remote.list_id if remote is not None else ""
     since = [seen.told.asked_since(batch, list_id) for batch in removals] + ([unsent_since] if unsent else [])
     return AudienceStatus(

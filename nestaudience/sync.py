@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -35,6 +36,8 @@ from nestaudience.delta.gates import Gate, Limits
 from nestaudience.delta.plan import AudiencePlan, Delta, work_out
 from nestaudience.delta.stops import closed_gates
 from nestaudience.errors import NestAudienceError
+from nestaudience.ledger.anchor import anchor
+from nestaudience.ledger.checkpoint import SignedCheckpoint
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
@@ -83,6 +86,7 @@ class Outcome:
     gates: dict[AudienceKey, tuple[Gate, ...]] = field(default_factory=dict)
     settled: int = 0
     waiting: int = 0
+    checkpoint: str = ""
 
     @property
     def exit_codes(self) -> tuple[int, ...]:
@@ -299,8 +303,25 @@ class Run:
             "batches": sum(sent.batches for sent in outcome.sent.values()),
             "errors": sorted({error.code for error in outcome.errors}),
         }
-        self.log.append_and_seal([(EntryType.RUN_FINISHED, self._context(""), fields)])
+        _, signed = self.log.append_and_seal([(EntryType.RUN_FINISHED, self._context(""), fields)])
+        outcome.checkpoint = signed.note
+        place = self.parts.settings.ledger.anchor_directory
+        if place is not None:
+            self._anchor(self.parts.evidence.base / place, signed)
         return outcome
+
+    def _anchor(self, directory: Path, signed: SignedCheckpoint) -> None:
+        """Let the checkpoint leave this machine, and say so in the log. A failure is kept in the outcome; the run is over."""
+        failure: NestAudienceError | None = None
+        try:
+            anchor(directory, signed)
+        except NestAudienceError as error:
+            failure = error.with_traceback(None)
+        if failure is not None:
+            self.outcome.errors.append(failure)
+            return
+        fields: dict[str, Value] = {"kind": "directory", "size": signed.size, "root": signed.root.hex()}
+        self.log.append_and_seal([(EntryType.ANCHOR, self._context(""), fields)])
 
     def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> bool:
         """Hold the list's lease and deliver; True when all went well. What goes wrong stops this list only."""

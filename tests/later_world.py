@@ -55,7 +55,7 @@ class Past:
     now: datetime
 
 
-def first_night(folder: Path, *, accounts: int = 3000) -> Past:
+def first_night(folder: Path, *, accounts: int = 4000) -> Past:
     """Live through a first night, its results, and a day."""
     with SandboxWorld(folder, accounts=accounts) as world:
         world.night()
@@ -131,6 +131,12 @@ class LaterWorld(SandboxWorld):
             if method in kinds:
                 word, kind = kinds[method]
                 request = kind.pb().FromString(raw)
-                people = [i.email_address for m in request.audience_members for i in m.user_data.user_identifiers]
+                people = [_only(member.composite_data.user_data) for member in request.audience_members]
                 found.append((word, request.destinations[0].product_destination_id, people))
         return found
+
+
+def _only(data: dm.UserData) -> str:
+    """The one identifier that a member of a request may have."""
+    (identifier,) = data.user_identifiers
+    return str(identifier.email_address)

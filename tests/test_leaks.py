@@ -61,7 +61,7 @@ def test_a_person_in_json_is_found() -> None:
 
 def test_a_database_is_read_whole(tmp_path: Path) -> None:
     """A value that is cut over pages, one that was deleted, and one that stands in the write-ahead log only."""
-    cut, deleted, logged = "cutten@kanarie.example", "gone@kanarie.example", "fresh@kanarie.example"
+    cut, deleted, logged = "cut.kanarie@a.example", "gone.kanarie@a.example", "fresh.kanarie@a.example"
     path = tmp_path / "a.db"
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("CREATE TABLE t (v)")

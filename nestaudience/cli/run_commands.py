@@ -175,6 +175,7 @@ def outcome_document(outcome: "Outcome") -> dict[str, object]:
         "night": outcome.night,
         "exit_codes": list(outcome.exit_codes),
         "settled": outcome.settled,
+        "checkpoint": outcome.checkpoint,
         "waiting": outcome.waiting,
         "lists": {key: _sent(sent) for key, sent in outcome.sent.items()},
         "gates": {key: [gate.code for gate in gates] for key, gates in outcome.gates.items() if gates},
@@ -200,6 +201,8 @@ def show_outcome(outcome: "Outcome") -> None:
         output.say(
             "Kept back: no longer eligible at the last look before sending. Late: removed because they said no during the run."
         )
+    if outcome.checkpoint:
+        output.say(f"Checkpoint of the log (keep a copy elsewhere):\n{outcome.checkpoint.rstrip()}")
     output.say(f"Results of earlier requests: {outcome.settled} came in, {outcome.waiting} are awaited.")
     output.failed(outcome.errors, as_json_document=False)
 

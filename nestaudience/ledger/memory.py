@@ -65,9 +65,9 @@ class SentBatch:
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A request on which somebody's place still hangs: `people` distinct digests whose addition or removal it leaves uncertain.
+    """A request on which somebody's place still hangs: the last one that named these `people` (distinct digests), and not certain yet.
 
-    `state` as in the table of batches; `sent_at` UTC text. Somebody who is certain on the list through another request does not count.
+    `state` as in the table of batches; `sent_at` UTC text.
     """
 
     list_no: int
@@ -106,17 +106,15 @@ WHERE a.state NOT IN ('refused', 'lapsed') AND NOT coalesce(r.state = 'lapsed' O
 """
 
 _OPEN: Final = """
-WITH h AS NOT MATERIALIZED ({held}),
-doubt AS MATERIALIZED (
-  SELECT h.list_no, h.digest_token, coalesce(m.batch_removed, h.batch_added) AS batch_no, h.owed
-  FROM h JOIN membership m ON m.member_id = h.member_id WHERE h.owed OR NOT h.confirmed),
-sure AS MATERIALIZED (
-  SELECT DISTINCT list_no, digest_token FROM h
-  WHERE confirmed AND (list_no, digest_token) IN (SELECT list_no, digest_token FROM doubt))
-SELECT d.list_no, b.batch_no, b.batch_id, b.operation, b.state, b.sent_at, count(DISTINCT d.digest_token)
-FROM doubt d JOIN batch b ON b.batch_no = d.batch_no
-LEFT JOIN sure s ON s.list_no = d.list_no AND s.digest_token = d.digest_token
-WHERE d.owed OR s.digest_token IS NULL
+WITH doubt AS MATERIALIZED (
+  SELECT DISTINCT m.list_no, m.digest_token FROM membership m JOIN batch a ON a.batch_no = m.batch_added
+  WHERE m.batch_removed IS NOT NULL OR a.state NOT IN ('confirmed', 'partly', 'refused', 'lapsed'))
+SELECT d.list_no, b.batch_no, b.batch_id, b.operation, b.state, b.sent_at, count(*)
+FROM (SELECT h.list_no, h.digest_token, max(coalesce(m.batch_removed, h.batch_added)) AS latest, max(h.confirmed) AS sure
+      FROM ({held}) h CROSS JOIN membership m ON m.member_id = h.member_id
+      WHERE (h.list_no, h.digest_token) IN (SELECT list_no, digest_token FROM doubt) GROUP BY h.list_no, h.digest_token) d
+JOIN batch b ON b.batch_no = d.latest
+WHERE b.operation = 'remove' OR NOT d.sure
 GROUP BY b.batch_no ORDER BY b.batch_no
 """
 

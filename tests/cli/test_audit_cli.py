@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from nestaudience.audit.frames import TRANSFER_COLUMNS
 from nestaudience.audit.limits import CANNOT_PROVE

@@ -1,5 +1,6 @@
 """A no that is said while a run is at work: whoever says it is in no later request, and whoever was sent already leaves in the same run."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,9 +9,11 @@ from later_world import LISTS, LaterWorld
 from nights import SandboxWorld
 
 from nestaudience import sync
+from nestaudience.sandbox.world import StoreFile
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.vocabulary import AudienceKey, Recipient
 from nestaudience.wiring import open_parts
+from tests.reference.values import google_form
 
 CRIME = LISTS[2]
 NOES = 6
@@ -45,8 +48,6 @@ def say_no(world: LaterWorld, number: int, account: str, address: str) -> None:
 
 
 def address_of(world: LaterWorld, account: str) -> str:
-    from nestaudience.sandbox.world import StoreFile
-
     with StoreFile(world.store) as store:
         return str(store.rows(f"SELECT email FROM shop_account WHERE account_id = '{account}'")[0][0])
 
@@ -62,6 +63,10 @@ def run_night(world: LaterWorld, between: Callable[[sync.Run], None], note: sync
             run.add(key)
         outcome = run.finish()
         return outcome, [entry for entry in run.log.entries() if entry["run_id"] == outcome.run_id]
+
+
+def digest_of(address: str) -> str:
+    return hashlib.sha256(str(google_form(address)).encode()).hexdigest()
 
 
 def added(world: LaterWorld) -> set[str]:
@@ -143,11 +148,10 @@ def test_whoever_was_on_the_list_before_leaves_in_the_run_in_which_she_says_no(w
     here = world.before[world.remote(CRIME).list_id]
     chosen: list[str] = []
 
-    def between(run: sync.Run) -> None:
+    def between(_run: sync.Run) -> None:
         leaving = {digest for operation, _, people in world.requests() if operation == "remove" for digest in people}
-        people = run.judged.screened.people
-        everybody = zip(people.account_ids.to_pylist(), people.digests[Recipient.GOOGLE].hex(), strict=True)
-        staying = [(a, d) for a, d in everybody if d in here - leaving and a.startswith("b")][:NOES]
+        everybody = ((who, digest_of(address)) for who, address in world.past.address.items())
+        staying = [(who, digest) for who, digest in everybody if digest in here - leaving and who.startswith("b")][:NOES]
         for number, (account, digest) in enumerate(staying):
             chosen.append(digest)
             say_no(world, number, account, address_of(world, account))

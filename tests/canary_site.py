@@ -1,0 +1,202 @@
+"""An installation with canaries among its customers, for the canary tests: what it does, and everything that it writes, in one folder."""
+
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from leaks import Needles
+
+from nestaudience.sandbox import site
+from nestaudience.sandbox.clock import SandboxClock
+from nestaudience.sandbox.data_manager import DataManagerSandbox
+from nestaudience.sandbox.google_state import SandboxAccount
+from nestaudience.sandbox.world import StoreFile, build_store
+from nestaudience.sandbox.world_day import advance_store
+from nestaudience.sandbox.world_schema import moment
+from nestaudience.sync import Run, nightly
+from nestaudience.wiring import open_parts
+
+ROOT: Final = Path(__file__).parents[1]
+LISTED: Final = {
+    "plain": "Qx7zwKanarie.Plain@Example.se",
+    "capitals": "QX7ZWKANARIE.CAPITALS@EXAMPLE.SE",
+    "dots": "q.x.7.z.w.kanarie.dots@gmail.com",
+    "plus": "Qx7zwKanarie.Plus+shop@Gmail.com",
+    "googlemail": "qx7zw.kanarie.old@googlemail.com",
+    "letters": "qx7zwkanarie.Åsa@blåbär.example",
+    "spaces": "  qx7zwkanarie.spaces@example.se ",
+}
+"""Canaries that are put on a list: one for each odd way to write an address."""
+PAID_WITH: Final = "qx7zwkanarie.checkout@example.se"
+"""An address that only an order knows; nothing of the nightly run may read it."""
+ANONYMOUS: Final = "qx7zwkanarie.letter@example.se"
+"""Somebody without an account who asked to be forgotten."""
+
+
+class CanarySite:
+    """A folder with store, keys, ledger, configuration, and a sandbox that keeps every request. What is captured goes to `out`."""
+
+    def __init__(self, folder: Path, clock: SandboxClock, *, accounts: int = 3000) -> None:
+        self.folder, self.clock = folder, clock
+        self.sandbox = DataManagerSandbox(
+            {account: SandboxAccount() for account in site.ACCOUNTS}, clock, timedelta(0), keep_requests=True
+        )
+        self.sandbox.start()
+        self.place = site.lay_out(folder, endpoint=self.sandbox.endpoint, randomness=Random(7).randbytes, smallest_list=100)
+        self.edit("timeout_seconds = 120", "timeout_seconds = 2")
+        site.publish(folder, self.sandbox)
+        self.out = folder / "out"
+        self.out.mkdir()
+        self.codes: dict[str, tuple[int, ...]] = {}
+        facts = build_store(self.place.store, seed=3, accounts=accounts, now=clock.now())
+        self.people = self._plant(facts.accounts)
+        self.needles = Needles.of(*LISTED.values(), *self.people.values(), PAID_WITH, ANONYMOUS)
+        self._days = 0
+
+    def _plant(self, stories: object) -> dict[str, str]:
+        """Give one account of every story, and each of `LISTED`, a canary's address. Story -> address."""
+        assert isinstance(stories, dict)
+        planted = {}
+        with StoreFile(self.place.store) as store:
+            good = set(stories["consented"])
+            on_a_list = "SELECT account_id FROM segment_row JOIN shop_account USING (account_id, company) WHERE country = 'SE' ORDER BY 1"
+            ordinary = [row[0] for row in store.rows(on_a_list) if row[0] in good]
+            update = "UPDATE shop_account SET email = ? WHERE account_id = ?"
+            self.listed = dict(zip(LISTED, dict.fromkeys(ordinary), strict=False))
+            store.many(update, [(LISTED[name], account) for name, account in self.listed.items()])
+            for story, accounts in stories.items():
+                if story != "consented" and accounts:
+                    planted[story] = f"Qx7zwKanarie.{story}@Example.se"
+                    store.many(update, [(planted[story], accounts[0])])
+            store.run(f"UPDATE shop_order SET checkout_email = '{PAID_WITH}'")  # noqa: S608 (own words)
+            now = moment(self.clock.now() - timedelta(hours=1))
+            store.many(
+                "INSERT INTO shop_right VALUES ('canary-right', NULL, ?, 'computime', 'erasure', 'ad_matching', ?, ?, 'privacy_request', 1, NULL)",
+                [(ANONYMOUS, now, now)],
+            )
+        return planted
+
+    def close(self) -> None:
+        self.sandbox.stop()
+
+    def edit(self, old: str, new: str) -> None:
+        text = self.place.config.read_text("utf-8")
+        assert old in text
+        self.place.config.write_text(text.replace(old, new), "utf-8")
+
+    def next_day(self) -> None:
+        """A day passes, so that there is something to remove and something to add."""
+        self._days += 1
+        self.clock.advance(timedelta(days=1))
+        advance_store(self.place.store, seed=100 + self._days, now=self.clock.now())
+
+    def withdraw(self, *names: str) -> None:
+        """Some of `LISTED` say no, now."""
+        at = moment(self.clock.now())
+        with StoreFile(self.place.store) as store:
+            for name in names:
+                account = self.listed[name]
+                company = store.rows(f"SELECT company FROM shop_account WHERE account_id = '{account}'")[0][0]  # noqa: S608
+                store.many(
+                    "INSERT INTO shop_right VALUES (?, ?, NULL, ?, 'objection', 'ad_matching', ?, ?, 'privacy_request', 1, NULL)",
+                    [(f"canary-no-{name}", account, company, at, at)],
+                )
+
+    def night(self, step: str, *, between: Callable[[], None] = lambda: None) -> None:
+        """One night in this process, with everything loud; `between` happens when everybody has been judged. Its exit codes are kept."""
+        with loud(self.out / f"{step}.log"), quiet_terminal(self.out / f"{step}.out"):
+            try:
+                with (
+                    open_parts(self.place.config, clock=self.clock.now, randomness=os.urandom) as parts,
+                    Run(parts, actor="test") as run,
+                ):
+                    keys = run.judge()
+                    between()
+                    for key in keys:
+                        run.remove(key)
+                    for key in keys:
+                        run.add(key)
+                    self.codes[step] = run.finish().exit_codes
+            except Exception as error:  # noqa: BLE001 (whatever escapes is written down and searched)
+                (self.out / f"{step}.traceback").write_text("".join(traceback.format_exception(error)))
+                self.codes[step] = (getattr(error, "exit_code", -1),)
+
+    def one_call(self, step: str) -> None:
+        """One night by the public function."""
+        with loud(self.out / f"{step}.log"), open_parts(self.place.config, clock=self.clock.now) as parts:
+            self.codes[step] = nightly(parts).exit_codes
+
+    def command(self, step: str, *words: str, file_limit: int | None = None, **environment: str) -> int:
+        """A command as a process of its own; what it says is kept in `out`. `file_limit`: no file may grow beyond so many bytes."""
+
+        def limited() -> None:
+            if file_limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+
+        done = subprocess.run(
+            [sys.executable, "-m", "nestaudience", *words, "--config", str(self.place.config)],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_LOGGING_LEVEL": "DEBUG"} | environment,
+            preexec_fn=limited,  # noqa: PLW1509 (no threads matter here)
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        (self.out / f"{step}.stdout").write_bytes(done.stdout)
+        (self.out / f"{step}.stderr").write_bytes(done.stderr)
+        self.codes[step] = (done.returncode,)
+        return done.returncode
+
+    def said(self, step: str) -> dict[str, object]:
+        """What a command with `--json` answered."""
+        found = json.loads((self.out / f"{step}.stdout").read_text("utf-8"))
+        assert isinstance(found, dict)
+        return found
+
+
+@contextmanager
+def loud(path: Path) -> Iterator[None]:
+    """Every logger at DEBUG, into one file that masks nothing."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    before = {root: (root.level, root.disabled, root.propagate)}
+    for logger in [each for each in logging.Logger.manager.loggerDict.values() if isinstance(each, logging.Logger)]:
+        before[logger] = (logger.level, logger.disabled, logger.propagate)
+        logger.setLevel(logging.DEBUG)
+        logger.disabled, logger.propagate = False, True
+    root.setLevel(logging.DEBUG)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+        for logger, (level, disabled, propagate) in before.items():
+            logger.setLevel(level)
+            logger.disabled, logger.propagate = disabled, propagate
+
+
+@contextmanager
+def quiet_terminal(path: Path) -> Iterator[None]:
+    """Standard output and error of this process, of its libraries too, go to a file."""
+    with ExitStack() as stack:
+        target = stack.enter_context(path.open("wb"))
+        for number in (1, 2):
+            kept = os.dup(number)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            os.dup2(target.fileno(), number)
+        yield
+
+
