@@ -25,7 +25,7 @@ QUIET: Final = timedelta(days=10)
 """After so long without an addition it is told when a list runs out."""
 GAPS_SHOWN: Final = timedelta(days=30)
 
-GATE_EXITS: Final = {"too_small": 0, "ended": 0, "config": 2, "destination_absent": 2, "list_gone": 2}
+GATE_EXITS: Final = {"too_small": 0, "ended": 0, "config": 2, "destination_absent": 2, "list_gone": 2, "renumbered": 2}
 """Exit codes of the gates that are no rule's stop (5); the log keeps a gate's code only."""
 HOLDING_ORDINARY: Final = frozenset({"anomaly_removals", "environment", "feed_malformed", "feed_incomplete"})
 """Gates that hold removals which are no no."""

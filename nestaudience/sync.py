@@ -45,7 +45,7 @@ from nestaudience.ledger.memory import RemoteList
 from nestaudience.screening.engine import open_engine
 from nestaudience.screening.intake import Intake, read_all
 from nestaudience.screening.screen import Screened, screen
-from nestaudience.vocabulary import AudienceKey, Operation, RunId, RunKind
+from nestaudience.vocabulary import AudienceKey, Operation, Purpose, RunId, RunKind
 from nestaudience.wiring import Parts
 
 STOCKHOLM: Final = ZoneInfo("Europe/Stockholm")
@@ -112,11 +112,14 @@ def judge(parts: Parts, now: datetime, note: Note = silent, *, write: "Run | Non
     if write is not None:
         write_down(asked.answered, lists, write.tools, now)
     held = read_held(memory, now, None if write else asked.states())
-    # (3) One snapshot, judged. A list under another code (another number) is another list.
+    # (3) One snapshot, judged. Another number means another list, once the old one is gone; until then the old one is kept in line.
     audiences = tuple(settings.audiences.values())
     rules = settings.rules()
     bound = {remote.audience: remote for remote in lists.values()}
-    remotes = {a.key: bound[a.key] for a in audiences if a.key in bound and bound[a.key].code == code_of(a, parts.keys)}
+    renumbered = frozenset(a.key for a in audiences if a.key in bound and bound[a.key].code != code_of(a, parts.keys))
+    remotes = {
+        key: bound[key] for key in settings.audiences if key in bound and (key not in renumbered or bound[key].state != "gone")
+    }
     gone = frozenset(key for key, remote in remotes.items() if remote.state == "gone")
     numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
     with ExitStack() as stack:
@@ -151,19 +154,15 @@ def judge(parts: Parts, now: datetime, note: Note = silent, *, write: "Run | Non
             problems,
             absent=frozenset(parts.absent),
             gone=gone,
+            renumbered=renumbered & remotes.keys(),
             today=now.astimezone(STOCKHOLM).date(),
         )
-        ever = {remote.list_no for remote in lists.values() if held_anybody(held, remote)}
+        ever = memory.ever_filled()
         delta = work_out(screened, {a.key: _limits(parts, a, remotes, ever) for a in audiences}, stopped)
         yield Judged(asked, held, screened, delta, remotes, tuple(problems), tuple(unreachable))
 
 
-def held_anybody(held: Held, remote: RemoteList) -> bool:
-    """True when a list may hold somebody at the start of a run."""
-    return remote.list_no in set(held.rows.column("list_no").unique().to_pylist())
-
-
-def _limits(parts: Parts, audience: Audience, remotes: dict[AudienceKey, RemoteList], ever: set[int]) -> Limits:
+def _limits(parts: Parts, audience: Audience, remotes: dict[AudienceKey, RemoteList], ever: frozenset[int]) -> Limits:
     gates = parts.settings.gates
     remote = remotes.get(audience.key)
     return Limits(
@@ -363,10 +362,21 @@ class Run:
 
         def record(transfer: str, operation: Operation, people: int) -> None:
             fields = intent_fields(audience, self.judged.remotes[key], transfer, operation, people)
-            fields |= {"consent_texts": sorted(text.version for text in self.parts.settings.texts)}
+            if operation is Operation.ADD:
+                fields |= {"consent_texts": self._texts_for(audience)}
             self.log.append_and_seal([(EntryType.TRANSFER_INTENT, self._context(audience.controller.key), fields)])
 
         return record
+
+    def _texts_for(self, audience: Audience) -> list[str]:
+        """The texts under which somebody of this audience may have consented."""
+        return sorted(
+            text.version
+            for text in self.parts.settings.texts
+            if Purpose.AD_MATCHING in text.purposes
+            and audience.controller.key in text.controllers
+            and audience.recipient.key in text.recipients
+        )
 
     def _context(self, controller: str) -> Context:
         settings = self.parts.settings

@@ -69,7 +69,9 @@ class CanarySite:
         planted = {}
         with StoreFile(self.place.store) as store:
             good = set(stories["consented"])
-            on_a_list = "SELECT account_id FROM segment_row JOIN shop_account USING (account_id, company) WHERE country = 'SE' ORDER BY 1"
+            on_a_list = (
+                "SELECT account_id FROM segment_row JOIN shop_account USING (account_id, company) WHERE country = 'SE' ORDER BY 1"
+            )
             ordinary = [row[0] for row in store.rows(on_a_list) if row[0] in good]
             update = "UPDATE shop_account SET email = ? WHERE account_id = ?"
             self.listed = dict(zip(LISTED, dict.fromkeys(ordinary), strict=False))
@@ -198,5 +200,3 @@ def quiet_terminal(path: Path) -> Iterator[None]:
             stack.callback(os.dup2, kept, number)
             os.dup2(target.fileno(), number)
         yield
-
-

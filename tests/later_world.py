@@ -125,7 +125,10 @@ class LaterWorld(SandboxWorld):
 
     def requests(self) -> list[tuple[str, str, list[str]]]:
         """Every request about people that arrived: operation, list id, digests in their order."""
-        kinds = {"IngestAudienceMembers": ("add", dm.IngestAudienceMembersRequest), "RemoveAudienceMembers": ("remove", dm.RemoveAudienceMembersRequest)}
+        kinds = {
+            "IngestAudienceMembers": ("add", dm.IngestAudienceMembersRequest),
+            "RemoveAudienceMembers": ("remove", dm.RemoveAudienceMembersRequest),
+        }
         found = []
         for method, raw in list(self.sandbox.received):
             if method in kinds:

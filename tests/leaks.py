@@ -90,7 +90,11 @@ class Needles:
 def google_form(typed: str) -> str:
     """The address by Google's rule, for addresses that have nothing odd about them."""
     local, _, domain = typed.strip().lower().partition("@")
-    return f"{local.partition('+')[0].replace('.', '')}@{domain}" if domain in {"gmail.com", "googlemail.com"} else f"{local}@{domain}"
+    return (
+        f"{local.partition('+')[0].replace('.', '')}@{domain}"
+        if domain in {"gmail.com", "googlemail.com"}
+        else f"{local}@{domain}"
+    )
 
 
 def found_in(data: bytes, wanted: Wanted) -> set[str]:
@@ -125,7 +129,9 @@ def found_in_folder(folder: Path, wanted: Wanted, *, but: Iterable[Path] = ()) -
     report = {}
     for path in sorted(folder.rglob("*")):
         here = path.resolve()
-        if path.is_file() and not any(here == out or out in here.parents or here.name.startswith(out.name + "-") for out in left_out):
+        if path.is_file() and not any(
+            here == out or out in here.parents or here.name.startswith(out.name + "-") for out in left_out
+        ):
             found = found_in_file(path, wanted)
             if found:
                 report[str(path.relative_to(folder))] = found
@@ -173,7 +179,9 @@ def _base64(data: bytes) -> Iterator[bytes]:
     """All runs in either alphabet, from each of the four places at which a group may begin."""
     runs = {run.translate(_TO_STANDARD) for run in _BASE64.findall(data)}
     for start in range(4):
-        yield b"\n".join(binascii.a2b_base64(run[start : start + (len(run) - start) // 4 * 4] + _ending(run[start:])) for run in runs)
+        yield b"\n".join(
+            binascii.a2b_base64(run[start : start + (len(run) - start) // 4 * 4] + _ending(run[start:])) for run in runs
+        )
 
 
 def _ending(text: bytes) -> bytes:

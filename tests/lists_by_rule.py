@@ -22,7 +22,12 @@ from tests.reference.decide import decide
 from tests.reference.rows import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER, Row, World
 from tests.reference.values import canonical, google_form
 
-_VIEWS: Final = {"account": ACCOUNT, "consent_event": CONSENT_EVENT, "rights_event": RIGHTS_EVENT, "segment_member": SEGMENT_MEMBER}
+_VIEWS: Final = {
+    "account": ACCOUNT,
+    "consent_event": CONSENT_EVENT,
+    "rights_event": RIGHTS_EVENT,
+    "segment_member": SEGMENT_MEMBER,
+}
 _AT_ONCE: Final = 60
 """Families of one address that are judged together: nothing crosses from one address to another but through an account."""
 
@@ -58,7 +63,9 @@ def parts_of(world: World) -> list[World]:
 
     The reference looks through every event for every candidate; whole, thousands of accounts would take it minutes.
     """
-    family: dict[str | None, str] = {row["account_id"]: canonical(row["email"]) or f"account {row['account_id']}" for row in world.account}
+    family: dict[str | None, str] = {
+        row["account_id"]: canonical(row["email"]) or f"account {row['account_id']}" for row in world.account
+    }
 
     def of(row: Row) -> str:
         if row["account_id"] is None:

@@ -164,7 +164,10 @@ def test_a_store_of_another_environment(world: LaterWorld) -> None:
     assert_night(world, Held("environment", 5, ALL_NOES))
 
 
-@pytest.mark.parametrize(("fault", "code", "exit_code"), [("missing", "store_missing", 5), ("text", "store_unreadable", 5), ("locked", "store_busy", 5)])
+@pytest.mark.parametrize(
+    ("fault", "code", "exit_code"),
+    [("missing", "store_missing", 5), ("text", "store_unreadable", 5), ("locked", "store_busy", 5)],
+)
 def test_a_store_that_cannot_be_read(world: LaterWorld, fault: str, code: str, exit_code: int) -> None:
     """Nothing can be judged: nobody joins and nobody leaves for a fault of ours; the next night is as if this had not been."""
     kept = world.folder / "kept.sqlite"
@@ -172,7 +175,9 @@ def test_a_store_that_cannot_be_read(world: LaterWorld, fault: str, code: str, e
     if fault == "missing":
         world.store.unlink()
     elif fault == "text":
-        world.store.write_text("this is no database, but it has more than a hundred characters in it, as SQLite wants to see a header " * 3)
+        world.store.write_text(
+            "this is no database, but it has more than a hundred characters in it, as SQLite wants to see a header " * 3
+        )
     if fault == "locked":
         with closing(adbc_driver_sqlite.dbapi.connect(world.store.as_uri())) as other, other.cursor() as cursor:
             cursor.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -111,7 +111,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanarySite]:
             here.command("disk_full", "run", "nightly", file_limit=100_000, **environment)
             here.edit('memory = "2GB"', 'memory = "8MB"')
             here.command("no_memory", "run", "nightly", **environment)
-            here.edit('memory = "8MB"', 'memory = 3')
+            here.edit('memory = "8MB"', "memory = 3")
             here.command("wrong_config", "check", **environment)
             here.sandbox.revoke(here.sandbox.token)
             here.edit("memory = 3", 'memory = "2GB"')

@@ -77,9 +77,9 @@ def test_the_example_configuration_is_about_the_generated_store() -> None:
     assert settings.sources == SOURCES
     assert frozenset(settings.screening.irrelevant_purposes) == IRRELEVANT_PURPOSES
     assert {text.version for text in settings.texts} == {text.version for text in TEXTS}
-    assert {(a.segment.code, a.controller.key, a.segment.uses_orders, a.segment.uses_site) for a in settings.audiences.values()} == {
-        (s.code, s.controller, s.uses_orders, s.uses_site) for s in SEGMENTS
-    }
+    assert {
+        (a.segment.code, a.controller.key, a.segment.uses_orders, a.segment.uses_site) for a in settings.audiences.values()
+    } == {(s.code, s.controller, s.uses_orders, s.uses_site) for s in SEGMENTS}
 
 
 def test_pinned_versions_name_no_place_to_fetch_from() -> None:

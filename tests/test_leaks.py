@@ -39,7 +39,9 @@ def test_a_planted_person_is_found(form: str, covering: str) -> None:
     assert found_in(data, PLANTED.everything)
 
 
-@given(st.sampled_from(sorted(FORMS)), st.lists(st.sampled_from(sorted(COVERINGS)), min_size=2, max_size=3), st.binary(max_size=40))
+@given(
+    st.sampled_from(sorted(FORMS)), st.lists(st.sampled_from(sorted(COVERINGS)), min_size=2, max_size=3), st.binary(max_size=40)
+)
 @settings(max_examples=60, deadline=None)
 def test_a_planted_person_is_found_under_several_coverings(form: str, coverings: list[str], noise: bytes) -> None:
     data = noise + FORMS[form] + noise

@@ -74,7 +74,9 @@ def live(world: SandboxWorld) -> Night:
     writes_of_plan, entries_of_plan = world.sandbox.writes - writes, len(entries(world)[0]) - count
     outcome = world.night()
     world.advance(timedelta(hours=1))
-    return Night(plans, writes_of_plan, entries_of_plan, outcome, before, lists_of(world), wanted_lists(world.store, settings, now))
+    return Night(
+        plans, writes_of_plan, entries_of_plan, outcome, before, lists_of(world), wanted_lists(world.store, settings, now)
+    )
 
 
 @pytest.fixture(scope="module")

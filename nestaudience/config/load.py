@@ -295,7 +295,9 @@ def _check_tables(reader: _Reader, tables: dict[str, list[Any]]) -> None:
         _check_destination(reader, n, destination)
     ledger = reader.singles.get("ledger")
     if ledger is not None and reader.environment is Environment.PRODUCTION and ledger.anchor_directory is None:
-        reader.add("ledger.anchor_directory", "missing", "name a directory outside this machine: in production checkpoints must leave it")
+        reader.add(
+            "ledger.anchor_directory", "missing", "name a directory outside this machine: in production checkpoints must leave it"
+        )
     limits = reader.singles.get("screening")
     if limits is not None and not limits.require_verified_address and limits.unverified_decision is None:
         reader.add(

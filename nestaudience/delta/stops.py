@@ -20,11 +20,13 @@ def closed_gates(
     *,
     absent: frozenset[str],
     gone: frozenset[AudienceKey],
+    renumbered: frozenset[AudienceKey],
     today: date,
 ) -> dict[AudienceKey, tuple[Gate, ...]]:
     """The closed gates of each audience. `problems` are those of the store, a failure to read it among them.
 
-    `absent` are destinations that could not be opened, `gone` lists proven gone.
+    `absent` are destinations that could not be opened, `gone` lists proven gone, `renumbered` lists that still stand under another number than the
+    configuration gives.
     """
     everywhere = _feed(problems)
     malformed = _malformed_controllers(screened)
@@ -42,6 +44,12 @@ def closed_gates(
         if key in gone:
             gates.append(
                 stop_additions("list_gone", "give the audience another number to start a new list, or take it out", exit_code=2)
+            )
+        if key in renumbered:
+            gates.append(
+                stop_additions(
+                    "renumbered", "put the list's number back; another starts a new list once this one is gone", exit_code=2
+                )
             )
         if ended(audience, today):
             gates.append(stop_additions("ended", "its last day has passed; extend `ends_on`, or end the audience", exit_code=0))

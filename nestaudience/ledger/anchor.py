@@ -25,4 +25,6 @@ def anchor(directory: Path, signed: SignedCheckpoint) -> None:
     except OSError:
         failed = True
     if failed:
-        raise NeedsFix("anchor_unwritable", "ledger.anchor_directory", "make it writable; tonight's checkpoint did not leave this machine")
+        raise NeedsFix(
+            "anchor_unwritable", "ledger.anchor_directory", "make it writable; tonight's checkpoint did not leave this machine"
+        )

@@ -162,6 +162,11 @@ class Memory:
         query = sa.select(BATCH).where(BATCH.c.state.in_(states)).order_by(BATCH.c.batch_no)
         return tuple(_sent_batch(row) for row in read(self.engine, lambda c: c.execute(query).all()))
 
+    def ever_filled(self) -> frozenset[int]:
+        """Lists to which somebody was ever sent, unless every request was refused."""
+        query = sa.select(BATCH.c.list_no).distinct().where(BATCH.c.operation == Operation.ADD.value, BATCH.c.state != "refused")
+        return frozenset(read(self.engine, lambda c: c.execute(query).scalars().all()))
+
     def next_batch_no(self) -> int:
         """The number of the next batch."""
         query = sa.select(sa.func.coalesce(sa.func.max(BATCH.c.batch_no), 0) + 1)

@@ -33,11 +33,17 @@ def say_no(world: LaterWorld, number: int, account: str, address: str) -> None:
     now, company = moment(world.clock.now()), {"c": "computime", "b": "bokhyllan", "h": "hemkraft"}[account[0]]
     by_address = f"INSERT INTO shop_right VALUES ('late-{number}', NULL, '{address}', '{company}', '{{}}', '*', '{now}', '{now}', 'privacy_request', NULL, 'K-7')"
     ways = [
-        [f"INSERT INTO shop_consent VALUES ('late-{number}', '{account}', '{company}', 'ad_matching', '*', 'withdraw', '{now}', '{now}', 'web_account_settings', NULL, 1, NULL)"],
-        [f"INSERT INTO shop_account VALUES ('p-{number}', '{company}', 'active', 'private', '{address}', 'account', '{now}', NULL, 'SE', 1950, 1, 0, '{now}', '{now}', '{now}')"],
+        [
+            f"INSERT INTO shop_consent VALUES ('late-{number}', '{account}', '{company}', 'ad_matching', '*', 'withdraw', '{now}', '{now}', 'web_account_settings', NULL, 1, NULL)"
+        ],
+        [
+            f"INSERT INTO shop_account VALUES ('p-{number}', '{company}', 'active', 'private', '{address}', 'account', '{now}', NULL, 'SE', 1950, 1, 0, '{now}', '{now}', '{now}')"
+        ],
         [by_address.format("object")],
         [f"UPDATE shop_account SET state = 'closed', changed_at = '{now}' WHERE account_id = '{account}'"],
-        [f"UPDATE shop_account SET email = 'ny.{number}@example.se', email_changed_at = '{now}', changed_at = '{now}' WHERE account_id = '{account}'"],
+        [
+            f"UPDATE shop_account SET email = 'ny.{number}@example.se', email_changed_at = '{now}', changed_at = '{now}' WHERE account_id = '{account}'"
+        ],
         [
             by_address.format("erase"),
             f"DELETE FROM segment_row WHERE account_id = '{account}'",
@@ -52,7 +58,9 @@ def address_of(world: LaterWorld, account: str) -> str:
         return str(store.rows(f"SELECT email FROM shop_account WHERE account_id = '{account}'")[0][0])
 
 
-def run_night(world: LaterWorld, between: Callable[[sync.Run], None], note: sync.Note = sync.silent) -> tuple[sync.Outcome, list[dict[str, Any]]]:
+def run_night(
+    world: LaterWorld, between: Callable[[sync.Run], None], note: sync.Note = sync.silent
+) -> tuple[sync.Outcome, list[dict[str, Any]]]:
     """A night in its steps, with something between the removals and the additions; the outcome, and the run's entries."""
     with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts, sync.Run(parts, note=note) as run:
         keys = run.judge()
@@ -92,7 +100,11 @@ def test_whoever_says_no_after_the_screening_is_in_no_request(world: LaterWorld)
     assert outcome.sent[CRIME].kept_back == NOES
     assert outcome.sent[CRIME].added == wanted - NOES
     assert outcome.exit_codes == (0,)
-    counts = [e["fields"]["count"] for e in entries if e["type"] == "batch" and e["fields"]["audience"] == CRIME and e["fields"]["operation"] == "add"]
+    counts = [
+        e["fields"]["count"]
+        for e in entries
+        if e["type"] == "batch" and e["fields"]["audience"] == CRIME and e["fields"]["operation"] == "add"
+    ]
     assert sum(counts) == wanted - NOES
     world.settle()
     assert not world.joined(CRIME) & set(chosen)
@@ -123,7 +135,11 @@ def test_whoever_was_sent_in_the_same_run_leaves_at_once(world: LaterWorld) -> N
     assert all(len(people) <= NOES for _, people in mine)
     assert outcome.sent[CRIME].late == NOES
     assert sum(e["fields"]["count"] for e in entries if e["type"] == "late_block" and e["fields"]["audience"] == CRIME) == NOES
-    assert {e["fields"].get("late") for e in entries if e["type"] == "batch" and e["fields"]["operation"] == "remove" and e["index"] > 0} >= {True}
+    assert {
+        e["fields"].get("late")
+        for e in entries
+        if e["type"] == "batch" and e["fields"]["operation"] == "remove" and e["index"] > 0
+    } >= {True}
     world.settle()
     assert not world.members()[list_id] & digests
     assert_sent_again_once(world, list_id, digests)

@@ -30,7 +30,9 @@ def world(tmp_path: Path, prefect_server: Path) -> Iterator[SandboxWorld]:
         yield made
 
 
-def night(world: SandboxWorld, meanwhile: Callable[[str, str, int], None] = lambda step, key, done: None) -> tuple[UUID, str, str]:
+def night(
+    world: SandboxWorld, meanwhile: Callable[[str, str, int], None] = lambda step, key, done: None
+) -> tuple[UUID, str, str]:
     """One night through Prefect: the flow run's id, the state's type and its message."""
     from flows.nightly import nightly, session
 
@@ -62,7 +64,9 @@ def kept_by_prefect(server: Path) -> dict[str, set[str]]:
     """Where a canary stands in Prefect's database or home."""
     import os
 
-    return found_in_folder(server.parent, PEOPLE.everything) | found_in_folder(Path(os.environ["PREFECT_HOME"]), PEOPLE.everything)
+    return found_in_folder(server.parent, PEOPLE.everything) | found_in_folder(
+        Path(os.environ["PREFECT_HOME"]), PEOPLE.everything
+    )
 
 
 def test_a_night_fills_the_lists_and_prefect_keeps_keys_and_counts(world: SandboxWorld, prefect_server: Path) -> None:

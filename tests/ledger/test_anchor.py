@@ -13,7 +13,9 @@ from nestaudience.ledger.checkpoint import Verifier, open_note
 def test_a_run_anchors_its_checkpoint_and_says_so(tmp_path: Path) -> None:
     with SandboxWorld(tmp_path, accounts=600, smallest_list=100) as world:
         text = world.config.read_text()
-        world.config.write_text(text.replace('head = "keys/head.json"', 'anchor_directory = "elsewhere"\nhead = "keys/head.json"'))
+        world.config.write_text(
+            text.replace('head = "keys/head.json"', 'anchor_directory = "elsewhere"\nhead = "keys/head.json"')
+        )
         outcome = world.night()
         notes = sorted((tmp_path / "elsewhere").iterdir())
         assert [note.read_text() for note in notes] == [outcome.checkpoint]
@@ -29,6 +31,8 @@ def test_a_directory_that_cannot_be_written_is_said_and_named_by_its_setting(tmp
     (tmp_path / "w").mkdir()
     with SandboxWorld(tmp_path / "w", accounts=600, smallest_list=100) as world:
         outcome = world.night()
-        signed = open_note(outcome.checkpoint, [Verifier.parse(k) for k in world.keys.vkeys("nestit.example/nestaudience/sandbox")])
+        signed = open_note(
+            outcome.checkpoint, [Verifier.parse(k) for k in world.keys.vkeys("nestit.example/nestaudience/sandbox")]
+        )
     with pytest.raises(NeedsFix, match="anchor_unwritable"):
         anchor(blocked / "below", signed)

@@ -1,0 +1,254 @@
+"""The configuration: every problem at once, with its place and its remedy and without its value; and what stands in for a wrong part."""
+
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nestaudience.config.load import digest_of, from_document, from_text, ledger_of, load, parse, to_text
+from nestaudience.config.settings import Settings
+from nestaudience.errors import NeedsFix
+from nestaudience.vocabulary import AudienceKey, Environment, Recipient
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "nestaudience.toml"
+COFFEE = AudienceKey("hemkraft/coffee_lovers/google")
+CRIME = AudienceKey("bokhyllan/crime_readers/google")
+BOOKS = frozenset({CRIME, AudienceKey("bokhyllan/lapsed_readers/google")})
+SECRET = "Xk9-very-private"
+
+
+def document() -> dict[str, Any]:
+    return tomllib.loads(EXAMPLE.read_text("utf-8"))
+
+
+def problems(found: Settings) -> dict[str, str]:
+    return {problem.path: problem.message for problem in found.problems}
+
+
+def broken(path: str, value: object) -> dict[str, Any]:
+    """The example with one place changed: `texts.2.version`; the value `...` takes the place away."""
+    changed: Any = document()
+    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place = changed
+    for part in way:
+        place = place[part]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return dict(changed)
+
+
+def test_the_example_has_no_problem() -> None:
+    found = load(EXAMPLE)
+    assert found.problems == ()
+    assert found.stopped == frozenset()
+    assert len(found.audiences) == 5
+    assert found.environment is Environment.SANDBOX
+    assert ledger_of(document())[1] == found.ledger
+
+
+def test_every_problem_at_once_with_place_and_remedy_and_no_value() -> None:
+    wrong = document()
+    wrong["surplus"] = 1
+    wrong["policy"]["version"] = f"{SECRET} @ x"
+    wrong["screening"]["skew_minutes"] = 99
+    wrong["gates"]["smallest_list"] = SECRET
+    wrong["controllers"][0]["organisation_number"] = SECRET
+    wrong["texts"][1]["valid_from"] = SECRET
+    wrong["sources"]["web_account_settings"] = SECRET
+    wrong["destinations"][0]["endpoint"] = f"{SECRET}:443"
+    wrong["ad_accounts"][2]["account_id"] = SECRET
+    wrong["segments"][3]["data_inputs"] = [SECRET]
+    wrong["audiences"][1]["membership_days"] = 6
+    wrong["audiences"][4][SECRET.lower().replace("-", "_")] = True
+    found = from_document(wrong, document())
+    places = {problem.path for problem in found.problems}
+    assert places >= {
+        "surplus",
+        "policy.version",
+        "screening.skew_minutes",
+        "gates.smallest_list",
+        "controllers[0].organisation_number",
+        "texts[1].valid_from",
+        "sources.web_account_settings",
+        "destinations[0].endpoint",
+        "ad_accounts[2].account_id",
+        "segments[3].data_inputs",
+        "audiences[1].membership_days",
+    }
+    for problem in found.problems:
+        assert problem.remedy
+        assert problem.message
+        assert SECRET not in f"{problem.path} {problem.message} {problem.remedy}"
+    with pytest.raises(NeedsFix) as caught:
+        from_document(wrong)
+    assert caught.value.code == "config_unusable"
+    assert SECRET not in str(caught.value)
+
+
+PLACES = [
+    ("controllers.2.legal_name", 5, frozenset({COFFEE})),
+    ("controllers.1.key", "no such key", None),
+    ("recipients.0.country", "Ireland", "all"),
+    ("texts.0.purposes", ["ad_matchin"], "all"),
+    ("texts.0.controllers", 5, "all"),
+    ("texts.0.controllers", ..., "all"),
+    ("destinations.0.timeout_seconds", 0, "all"),
+    ("destinations.0.terms_accepted_by", ..., "all"),
+    ("ad_accounts.1.account_id", "x", BOOKS),
+    ("ad_accounts.1.account_id", ..., BOOKS),
+    ("segments.2.approval", ..., frozenset({CRIME})),
+    ("segments.2.data_inputs", ["support_cases"], frozenset({CRIME})),
+    ("audiences.4.number", 0, frozenset({COFFEE})),
+    ("audiences.4.number", ..., frozenset({COFFEE})),
+    ("sources.crm_import", "importt", "all"),
+    ("sources", ..., "all"),
+    ("sources", 5, "all"),
+    ("screening.consent_months", 37, "all"),
+    ("gates", 5, "all"),
+    ("policy", ..., "all"),
+    ("store.kind", "oracle", "all"),
+    ("engine.threads", "two", "all"),
+    ("texts", 5, "all"),
+    ("controllers", ..., None),
+    ("segments", [], None),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "stopped"), PLACES)
+def test_a_wrong_part_stops_those_that_depend_on_it_and_changes_no_removal(path: str, value: object, stopped: object) -> None:
+    """Whatever is wrong: every audience that could be judged is judged by the texts, sources and limits that were accepted."""
+    accepted = from_document(document())
+    found = from_document(broken(path, value), document())
+    assert found.problems
+    for key, audience in found.audiences.items():
+        if key in accepted.audiences:
+            assert audience.ad_account == accepted.audiences[key].ad_account
+            assert audience.table.number == accepted.audiences[key].table.number
+            assert audience.segment.data_inputs == accepted.audiences[key].segment.data_inputs
+    assert found.texts == accepted.texts
+    assert found.sources == accepted.sources
+    assert found.screening == accepted.screening
+    assert found.recipients == accepted.recipients
+    assert set(found.destinations) == set(accepted.destinations)
+    assert set(found.controllers) >= set(accepted.controllers)
+    if stopped == "all":
+        assert set(found.audiences) == set(accepted.audiences)
+        assert found.stopped == frozenset(accepted.audiences)
+    elif isinstance(stopped, frozenset):
+        assert set(found.audiences) == set(accepted.audiences)
+        assert found.stopped == stopped
+
+
+def test_without_an_accepted_configuration_a_broken_audience_is_left_out() -> None:
+    found = from_document(broken("audiences.4.segment", "unknown_segment"))
+    assert COFFEE not in found.audiences
+    assert len(found.audiences) == 4
+    assert problems(found)["audiences[4].segment"] == "no such segment in this file"
+    assert not found.stopped & set(found.audiences)
+
+
+def test_joint_controllers_are_refused_with_a_sentence() -> None:
+    found = from_document(broken("controllers.1.joint_with", ["computime"]), document())
+    assert problems(found) == {"controllers[1].joint_with": "joint controllers are not supported"}
+    assert found.stopped == BOOKS
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["datamanager.googleapis.com:443", "10.0.0.1:443", "localhost.evil.example:443", "0.0.0.0:443", "127.0.0.1.evil.example:443", "https://localhost:1", "localhost"],
+)
+def test_the_sandbox_talks_to_this_machine_only(endpoint: str) -> None:
+    found = from_document(broken("destinations.0.endpoint", endpoint), document())
+    assert problems(found) == {"destinations[0].endpoint": "the sandbox talks to this machine only"}
+    assert found.stopped == frozenset(found.audiences)
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:50551", "127.0.0.1:1", "[::1]:443"])
+def test_loopback_is_this_machine(endpoint: str) -> None:
+    assert from_document(broken("destinations.0.endpoint", endpoint), document()).problems == ()
+
+
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_no_endpoint_outside_the_sandbox(environment: str) -> None:
+    found = from_document(broken("environment", environment))
+    assert problems(found) == {"destinations[0].endpoint": "an endpoint may be overridden in the sandbox only"}
+
+
+def test_unverified_addresses_need_a_decision() -> None:
+    found = from_document(broken("screening.require_verified_address", False))
+    assert problems(found) == {"screening.unverified_decision": "missing"}
+    decided = broken("screening.require_verified_address", False)
+    decided["screening"]["unverified_decision"] = "DPO-2026-7"
+    assert from_document(decided).problems == ()
+
+
+def test_the_same_thing_twice() -> None:
+    for name in ("controllers", "recipients", "texts", "segments", "audiences"):
+        twice = document()
+        twice[name].append(copy.deepcopy(twice[name][0]))
+        assert f"{name}[{len(twice[name]) - 1}]" in problems(from_document(twice, document()))
+
+
+@pytest.mark.parametrize("path", ["environment", "ledger", "ledger.path", "ledger.keys", "ledger.origin"])
+def test_without_environment_or_ledger_nothing_can_be_found(path: str) -> None:
+    for value in (..., 5):
+        with pytest.raises(NeedsFix) as caught:
+            ledger_of(broken(path, value))
+        assert (caught.value.code, caught.value.exit_code) == ("config_unusable", 2)
+        assert path.split(".")[0] in caught.value.next_step
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    place = tmp_path / "c.toml"
+    for content, code in ((None, "config_unreadable"), (b"a = ", "config_not_toml"), (b"\xff\xfe", "config_not_toml")):
+        if content is not None:
+            place.write_bytes(content)
+        with pytest.raises(NeedsFix) as caught:
+            parse(place)
+        assert (caught.value.code, caught.value.exit_code) == (code, 2)
+
+
+def test_the_text_in_the_ledger_is_the_same_configuration() -> None:
+    again = from_text(to_text(document()))
+    first, second = from_document(document()), from_document(again)
+    assert second.problems == ()
+    assert first.digest == second.digest == digest_of(again)
+    assert first.audiences == second.audiences
+    assert first.texts == second.texts
+    assert first.rules() == second.rules()
+    assert first.rules().recipients == (Recipient.GOOGLE,)
+
+
+def _places(value: Any, way: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
+    return ([way] if way else []) + [place for key, item in inner for place in _places(item, (*way, key))]
+
+
+GARBAGE = st.sampled_from([..., None, 5, -1, 0.5, True, "", SECRET, [], [SECRET], {}, {SECRET: 1}, [[]], [{}]])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(_places(document())), GARBAGE)
+def test_garbage_anywhere_is_a_problem_or_harmless_and_never_quoted(way: tuple[str | int, ...], value: object) -> None:
+    """No value of any type in any place makes the reader fail in another way than by saying where a person must look."""
+    changed: Any = document()
+    place = changed
+    for part in way[:-1]:
+        place = place[part]
+    if value is ...:
+        del place[way[-1]]
+    else:
+        place[way[-1]] = value
+    found = from_document(changed, document())
+    assert set(found.audiences) - found.stopped <= set(from_document(document()).audiences) | set(found.audiences)
+    assert all(SECRET not in f"{p.message} {p.remedy}" for p in found.problems)
+    try:
+        ledger_of(changed)
+    except NeedsFix as error:
+        assert SECRET not in str(error)

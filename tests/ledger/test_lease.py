@@ -1,0 +1,102 @@
+"""Leases: one owner at a time, free again when the owner's process is no more or its term has passed."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from nestaudience.errors import TryAgain
+from nestaudience.ledger.engine import open_ledger, read, write
+from nestaudience.ledger.lease import TERM, Lease, leased
+from nestaudience.ledger.schema import LEASE
+from nestaudience.vocabulary import Environment
+
+
+class Hands:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: Hands) -> Engine:
+    return open_ledger(tmp_path / "ledger.sqlite", environment=Environment.SANDBOX, origin="nestit.example/test", clock=clock)
+
+
+def owners(engine: Engine) -> dict[str, str]:
+    return {row.name: row.owner for row in read(engine, lambda c: c.execute(sa.select(LEASE)).all())}
+
+
+def test_one_at_a_time_and_free_afterwards(engine: Engine, clock: Hands) -> None:
+    with leased(engine, "list:a", "first", clock):
+        with pytest.raises(TryAgain) as caught, leased(engine, "list:a", "second", clock):
+            pytest.fail("two owners")
+        assert (caught.value.code, caught.value.exit_code) == ("leased", 3)
+        with leased(engine, "list:b", "second", clock):
+            assert owners(engine) == {"list:a": "first", "list:b": "second"}
+    assert owners(engine) == {}
+
+
+def test_it_is_given_back_when_the_work_fails(engine: Engine, clock: Hands) -> None:
+    with pytest.raises(RuntimeError), leased(engine, "list:a", "first", clock):
+        raise RuntimeError
+    assert owners(engine) == {}
+
+
+def test_it_is_free_when_its_term_has_passed_and_the_first_owner_learns_it(engine: Engine, clock: Hands) -> None:
+    first, second = Lease(engine, "writer", "first", clock), Lease(engine, "writer", "second", clock)
+    first.take()
+    clock.time += TERM - timedelta(seconds=1)
+    with pytest.raises(TryAgain):
+        second.take()
+    first.renew()
+    clock.time += TERM - timedelta(seconds=1)
+    with pytest.raises(TryAgain):
+        second.take()
+    clock.time += timedelta(seconds=1)
+    second.take()
+    with pytest.raises(TryAgain) as caught:
+        first.renew()
+    assert caught.value.code == "lease_lost"
+    first.give_back()  # not its own any more
+    assert owners(engine) == {"writer": "second"}
+
+
+def test_the_same_owner_takes_it_again(engine: Engine, clock: Hands) -> None:
+    Lease(engine, "writer", "first", clock).take()
+    Lease(engine, "writer", "first", clock).take()
+    assert owners(engine) == {"writer": "first"}
+
+
+def test_a_dead_process_holds_nothing(engine: Engine, clock: Hands, tmp_path: Path) -> None:
+    code = (
+        "import sys; from datetime import datetime, UTC; from pathlib import Path\n"
+        "from nestaudience.ledger.engine import open_engine\nfrom nestaudience.ledger.lease import Lease\n"
+        "Lease(open_engine(Path(sys.argv[1])), 'writer', 'dead', lambda: datetime(2026, 11, 22, 2, 30, tzinfo=UTC)).take()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "ledger.sqlite")], check=True, timeout=60)
+    assert owners(engine) == {"writer": "dead"}
+    Lease(engine, "writer", "alive", clock).take()
+    assert owners(engine) == {"writer": "alive"}
+
+
+def test_a_process_number_used_again_is_not_its_owner(engine: Engine, clock: Hands) -> None:
+    Lease(engine, "writer", "first", clock).take()
+    row = read(engine, lambda c: c.execute(sa.select(LEASE.c.process)).scalar_one())
+    number = row.partition(":")[0]
+    write(engine, lambda c: c.execute(sa.update(LEASE).values(process=f"{number}:1")))
+    Lease(engine, "writer", "second", clock).take()
+    assert owners(engine) == {"writer": "second"}

@@ -1,0 +1,242 @@
+"""What the ledger remembers between runs, against a plain model of the states; and that migrations make the tables that the program knows."""
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.engine import Engine
+
+from nestaudience.ledger.engine import open_ledger, write
+from nestaudience.ledger.entries import utc_text
+from nestaudience.ledger.memory import HELD_FIELDS, SILENCE, Memory
+from nestaudience.ledger.schema import METADATA
+from nestaudience.vocabulary import AudienceKey, Environment, Operation
+
+NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
+STATES = ("prepared", "accepted", "confirmed", "partly", "refused", "unknown", "lapsed")
+SETTLED = {"confirmed", "partly", "refused", "lapsed"}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return open_ledger(
+        tmp_path / "ledger.sqlite", environment=Environment.SANDBOX, origin="nestit.example/test", clock=lambda: NOW
+    )
+
+
+@pytest.fixture
+def memory(engine: Engine) -> Memory:
+    return Memory(engine)
+
+
+def bound(memory: Memory, audience: str = "c1/s1/google", code: str = "na-1") -> int:
+    values = {
+        "audience": audience, "controller": "c1", "segment": "s1", "recipient": "google", "destination": "google_data_manager",
+        "ad_account": "111", "login_account": "", "code": code, "list_id": "7", "data_inputs": "orders visits", "state": "open",
+        "membership_days": 30,
+    }  # fmt: skip
+    write(memory.engine, lambda c: memory.bind(c, values))
+    return next(remote.list_no for remote in memory.lists() if remote.audience == audience)
+
+
+def batch(
+    number: int, list_no: int, operation: str, state: str, sent: datetime, settled: datetime | None = None
+) -> dict[str, Any]:
+    return {
+        "batch_no": number, "batch_id": number.to_bytes(16, "big"), "transfer_id": "t", "list_no": list_no, "operation": operation, "people": 1,
+        "state": state, "sent_at": utc_text(sent), "settled_at": utc_text(settled) if settled else "", "request_id": "", "rejected": 0,
+        "attempt": 1, "index_key": "k", "seal_key": "s", "master_key": "m",
+    }  # fmt: skip
+
+
+def tokens(count: int, seed: int, width: int = 16) -> pa.Array:
+    return pa.array([random.Random(f"{seed} {n}").randbytes(width) for n in range(count)], pa.binary(width))
+
+
+def columns(count: int, seed: int) -> dict[str, pa.Array]:
+    names = ("account_token", "person_token", "digest_token")
+    return {**{name: tokens(count, seed * 10 + n) for n, name in enumerate(names)}, "sealed_digest": tokens(count, seed, 32)}
+
+
+def test_migrations_make_the_tables_that_the_program_knows(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = [d for d in compare_metadata(context, METADATA) if "alembic_version" not in str(d)]
+        inspector = sa.inspect(connection)
+        keys = {name: inspector.get_pk_constraint(name)["constrained_columns"] for name in METADATA.tables}
+        nullable = {name: {c["name"]: c["nullable"] for c in inspector.get_columns(name)} for name in METADATA.tables}
+    assert differences == []
+    for name, table in METADATA.tables.items():
+        assert keys[name] == [column.name for column in table.primary_key]
+        expected = {column.name: bool(column.nullable) for column in table.columns}
+        assert {n: v for n, v in nullable[name].items() if n not in keys[name]} == {
+            n: v for n, v in expected.items() if n not in keys[name]
+        }
+
+
+def test_members_come_back_as_they_went_in(memory: Memory) -> None:
+    list_no = bound(memory)
+    first, second = columns(70_000, 1), columns(3, 2)
+
+    def work(connection: Any) -> tuple[int, int]:
+        memory.prepare_batch(connection, batch(1, list_no, "add", "confirmed", NOW, NOW))
+        memory.prepare_batch(connection, batch(2, list_no, "add", "accepted", NOW))
+        return memory.add_members(connection, list_no, 1, first), memory.add_members(connection, list_no, 2, second)
+
+    assert write(memory.engine, work) == (1, 70_001)
+    held = memory.held(NOW)
+    assert held.schema == HELD_FIELDS
+    assert held.num_rows == 70_003
+    for name, values in first.items():
+        assert held.column(name).combine_chunks().equals(pa.concat_arrays([values, second[name]]))
+    assert held.column("position").to_pylist() == [*range(70_000), 0, 1, 2]
+    assert held.column("confirmed").to_pylist() == [1] * 70_000 + [0] * 3
+    assert held.column("in_flight").to_pylist() == [0] * 70_000 + [1] * 3
+    assert memory.sizes(NOW) == {list_no: 70_003}
+    assert memory.batch_keys() == {1: ((1).to_bytes(16, "big"), "s"), 2: ((2).to_bytes(16, "big"), "s")}
+    assert memory.next_batch_no() == 3
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An addition, and perhaps the removal of the same person."""
+
+    add: str
+    added: datetime
+    add_settled: datetime | None
+    remove: str | None
+    removed: datetime
+    remove_settled: datetime | None
+
+
+def model(pair: Pair, now: datetime) -> dict[str, int] | None:
+    """The rules' table by hand: None when she is held no longer."""
+    certain = pair.add_settled or pair.added + SILENCE
+    gone = (
+        pair.add in {"refused", "lapsed"} or pair.remove == "lapsed" or (pair.remove == "confirmed" and pair.removed >= certain)
+    )
+    if gone:
+        return None
+    fresh = now - SILENCE
+    on_its_way = pair.remove == "accepted" and pair.removed > fresh
+    waits = pair.remove == "confirmed" and now < certain
+    return {
+        "confirmed": int(pair.add in {"confirmed", "partly"} and pair.remove is None),
+        "in_flight": int(pair.add == "accepted" and pair.added > fresh and pair.remove is None),
+        "removing": int(on_its_way or waits),
+        "owed": int(pair.remove is not None),
+    }
+
+
+def every_pair() -> list[Pair]:
+    hours = [timedelta(hours=h) for h in (1, 30, 47, 48, 49, 100)]
+    found = []
+    for add, remove, added, removed in product(STATES, (None, *STATES), hours, hours):
+        for lag in (timedelta(minutes=30), timedelta(hours=20)):
+            if removed <= added and added - lag >= timedelta(0):
+                settled = NOW - added + lag if add in SETTLED else None
+                found.append(Pair(add, NOW - added, settled, remove, NOW - removed, NOW if remove in SETTLED else None))
+    return found
+
+
+def test_every_state_of_an_addition_and_its_removal(memory: Memory) -> None:
+    list_no, pairs = bound(memory), every_pair()
+    people = columns(1, 1)
+
+    def work(connection: Any) -> None:
+        for n, pair in enumerate(pairs):
+            memory.prepare_batch(connection, batch(2 * n + 1, list_no, "add", pair.add, pair.added, pair.add_settled))
+            member = memory.add_members(connection, list_no, 2 * n + 1, people)
+            if pair.remove is not None:
+                memory.prepare_batch(
+                    connection, batch(2 * n + 2, list_no, "remove", pair.remove, pair.removed, pair.remove_settled)
+                )
+                memory.mark_removed(connection, [member], 2 * n + 2)
+
+    write(memory.engine, work)
+    assert len(pairs) > 1000
+    flags = ("confirmed", "in_flight", "removing", "owed")
+    expected = {n + 1: found for n, pair in enumerate(pairs) if (found := model(pair, NOW)) is not None}
+    held = memory.held(NOW)
+    got = {row["member_id"]: {flag: row[flag] for flag in flags} for row in held.select(["member_id", *flags]).to_pylist()}
+    assert got == expected
+    assert memory.forget_gone(NOW) == len(pairs) - len(expected)
+    assert memory.held(NOW).equals(held)
+
+
+def test_news_are_seen_before_they_are_written(memory: Memory) -> None:
+    """A plan sees with `news` what a run sees after writing the same states."""
+    list_no = bound(memory)
+    changes = {1: "confirmed", 2: "refused", 3: "partly", 4: "unknown", 6: "confirmed", 8: "refused"}
+
+    def work(connection: Any) -> None:
+        for number in range(1, 6):
+            memory.prepare_batch(connection, batch(number, list_no, "add", "accepted", NOW - timedelta(hours=number)))
+            memory.add_members(connection, list_no, number, columns(2, number))
+        for number, member in ((6, 1), (7, 3), (8, 5)):
+            memory.prepare_batch(connection, batch(number, list_no, "remove", "accepted", NOW - timedelta(minutes=number)))
+            memory.mark_removed(connection, [member], number)
+
+    write(memory.engine, work)
+    told = memory.held(NOW, changes)
+    for number, state in changes.items():
+        write(memory.engine, lambda c, n=number, s=state: memory.set_batch(c, n, {"state": s, "settled_at": utc_text(NOW)}))
+    assert memory.held(NOW).equals(told)
+    assert {b.batch_no for b in memory.batches(frozenset({"confirmed"}))} == {1, 6}
+    assert all(b.operation is Operation.REMOVE for b in memory.batches(frozenset({"accepted"})) if b.batch_no > 5)
+
+
+def test_a_list_that_is_gone_holds_nobody_and_its_audience_can_be_bound_again(memory: Memory) -> None:
+    first = bound(memory)
+
+    def work(connection: Any) -> None:
+        memory.prepare_batch(connection, batch(1, first, "add", "confirmed", NOW, NOW))
+        memory.add_members(connection, first, 1, columns(4, 1))
+
+    write(memory.engine, work)
+    assert memory.sizes(NOW) == {first: 4}
+
+    def lapse(connection: Any) -> None:
+        memory.set_list_state(connection, first, "gone")
+        memory.lapse_list(connection, first)
+
+    write(memory.engine, lapse)
+    assert memory.sizes(NOW) == {}
+    second = bound(memory, code="na-2")
+    assert second != first
+    assert {remote.list_no: (remote.audience, remote.state, remote.code) for remote in memory.lists()} == {
+        first: (AudienceKey(f"c1/s1/google#{first}"), "gone", "na-1"),
+        second: (AudienceKey("c1/s1/google"), "open", "na-2"),
+    }
+    assert memory.lists()[1].data_inputs == ("orders", "visits")
+    assert memory.lists()[1].login_account is None
+    assert memory.forget_gone(NOW) == 4
+
+
+def test_persons_and_their_salts(memory: Memory) -> None:
+    randomness = random.Random(1).randbytes
+    first, second = tokens(66_000, 1), tokens(2, 2)
+    salts = [
+        memory.add_persons(first, randomness),
+        memory.add_persons(second, randomness),
+        memory.add_persons(second.slice(0, 0), randomness),
+    ]
+    persons = memory.persons()
+    assert persons.column("person_token").combine_chunks().equals(pa.concat_arrays([first, second]))
+    assert persons.column("salt").combine_chunks().equals(pa.concat_arrays(salts))
+    assert len(set(persons.column("salt").to_pylist())) == 66_002
+
+
+def test_the_last_accepted_configuration(memory: Memory) -> None:
+    assert memory.accepted_config() is None
+    for text in ("{}", '{"a":1}'):
+        write(memory.engine, lambda c, text=text: memory.accept_config(c, "d", text, NOW))
+    assert memory.accepted_config() == '{"a":1}'
