@@ -11,7 +11,8 @@ from typing import Final
 
 from nestaudience.destinations.port import Account
 from nestaudience.errors import NestAudienceError
-from nestaudience.wiring import Parts, open_parts
+from nestaudience.parts import Parts
+from nestaudience.wiring import open_parts
 
 YEARLY: Final = timedelta(days=365)
 WARN_AHEAD: Final = timedelta(days=45)

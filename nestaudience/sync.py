@@ -42,11 +42,11 @@ from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uui
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
 from nestaudience.ledger.memory import RemoteList
+from nestaudience.parts import Parts
 from nestaudience.screening.engine import open_engine
 from nestaudience.screening.intake import Intake, read_all
 from nestaudience.screening.screen import Screened, screen
 from nestaudience.vocabulary import AudienceKey, Operation, Purpose, RunId, RunKind
-from nestaudience.wiring import Parts
 
 STOCKHOLM: Final = ZoneInfo("Europe/Stockholm")
 Note = Callable[[str, str, int], None]

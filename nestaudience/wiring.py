@@ -6,16 +6,14 @@ opens. It decides nothing and sends nothing.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy.engine import Engine
-
 from nestaudience.config.load import from_document, from_text, ledger_of, parse
-from nestaudience.config.schema import DestinationTable, Document, LedgerTable
+from nestaudience.config.schema import DestinationTable
 from nestaudience.config.settings import Problem, Settings
 from nestaudience.customers import store_of
 from nestaudience.customers.port import CustomerStore
@@ -26,52 +24,13 @@ from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.checkpoint import Signer
 from nestaudience.ledger.engine import open_ledger
 from nestaudience.ledger.keys import KeyRing, Randomness, keys_from_text, load_keys
-from nestaudience.ledger.log import LogReader, TransferLog
+from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import Memory
+from nestaudience.parts import Clock as Clock
+from nestaudience.parts import Evidence as Evidence  # handed on: whoever opens parts has their types
+from nestaudience.parts import Parts as Parts
 from nestaudience.screening.engine import EngineLimits
 from nestaudience.vocabulary import Environment
-
-Clock = Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The ledger, opened: what an auditor's commands need, and no more."""
-
-    environment: Environment
-    table: LedgerTable
-    engine: Engine
-    memory: Memory
-    reader: LogReader
-    document: Document
-    base: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Everything that a run works with. `absent`: destinations that could not be opened, with what a person must do."""
-
-    settings: Settings
-    evidence: Evidence
-    store: CustomerStore
-    keys: KeyRing
-    tokens: Tokens
-    signer: Signer
-    destinations: dict[str, Destination]
-    absent: dict[str, NestAudienceError]
-    limits: EngineLimits
-    clock: Clock
-    commit: str
-    randomness: Randomness = field(repr=False)
-
-    @property
-    def memory(self) -> Memory:
-        """What the ledger remembers."""
-        return self.evidence.memory
-
-    def open_log(self) -> TransferLog:
-        """The transfer log, for the one that writes it."""
-        return TransferLog(self.evidence.engine, self.signer, clock=self.clock, randomness=self.randomness)
 
 
 def open_evidence(config: Path, clock: Clock, *, read_only: bool = False) -> Evidence:
@@ -137,8 +96,6 @@ def settings_in_use(evidence: Evidence) -> Settings:
     sizes = evidence.memory.sizes(datetime.fromisoformat("9999-01-01T00:00:00+00:00"))
     held = {remote.audience for remote in evidence.memory.lists() if sizes.get(remote.list_no)}
     forgotten = sorted(key for key in held if key not in settings.audiences and key in former.audiences)
-    both = held & settings.audiences.keys() & former.audiences.keys()
-    renumbered = sorted(key for key in both if settings.audiences[key].table.number != former.audiences[key].table.number)
     problems = tuple(
         Problem(
             "audiences",
@@ -147,18 +104,10 @@ def settings_in_use(evidence: Evidence) -> Settings:
             frozenset({key}),
         )
         for key in forgotten
-    ) + tuple(
-        Problem(
-            "audiences",
-            f"{key} still holds people on the list of another number",
-            "put the number back until that list is empty or deleted",
-            frozenset({key}),
-        )
-        for key in renumbered
     )
     return replace(
         settings,
-        audiences={**settings.audiences, **{key: former.audiences[key] for key in forgotten + renumbered}},
+        audiences={**settings.audiences, **{key: former.audiences[key] for key in forgotten}},
         destinations={**former.destinations, **settings.destinations} if forgotten else settings.destinations,
         problems=settings.problems + problems,
     )

@@ -33,7 +33,7 @@ AUDIO, LAPTOPS, CRIME, LAPSED, COFFEE = LISTS
 
 
 def digests(past: Past, *kinds: str, alone: bool = False) -> frozenset[str]:
-    """The digests under which the people of these stories of the day may stand on a list; `alone`: only of those who share their address with nobody."""
+    """The digests of the people of these stories of the day; `alone`: only of those who share their address with nobody."""
     ids = {who for kind in kinds for who in past.day.accounts[kind]} & past.address.keys()
     shared = Counter(canonical(address) for address in past.address.values())
     ids = {who for who in ids if not alone or shared[canonical(past.address[who])] == 1}
@@ -190,13 +190,12 @@ def test_a_store_that_cannot_be_read(world: LaterWorld, fault: str, code: str, e
     world.settle()
     assert code in {error.code for error in outcome.errors}
     assert outcome.exit_code == exit_code
-    assert all([gate.code for gate in gates][0] == "feed_incomplete" for gates in outcome.gates.values())
+    assert all(next(gate.code for gate in gates) == "feed_incomplete" for gates in outcome.gates.values())
     assert_silent(world, *texts_of(outcome))
     assert world.members() == world.before
     shutil.copyfile(kept, world.store)
-    assert world.night().exit_code == 0
-    world.settle()
-    assert not frozenset().union(*world.members().values()) & digests(world.past, *ALL_NOES)
+    if fault == "missing":
+        _mended(world)
 
 
 # --- the configuration
@@ -224,8 +223,7 @@ def test_an_audience_dropped_while_people_are_on_it(world: LaterWorld) -> None:
 def test_another_number_while_people_are_on_the_list(world: LaterWorld) -> None:
     """The list of the old number must not be forgotten with people on it."""
     world.edit("number = 5", "number = 15")
-    assert findings(world)["audiences"] == f"{COFFEE} still holds people on the list of another number"
-    assert_night(world, Held("config", 2, ALL_NOES, frozenset({COFFEE}), ordinary_waits=False))
+    assert_night(world, Held("renumbered", 2, ALL_NOES, frozenset({COFFEE}), ordinary_waits=False))
 
 
 def test_a_broken_consent_text_and_a_broken_source(world: LaterWorld) -> None:
@@ -301,25 +299,20 @@ def _mended(world: LaterWorld) -> None:
     assert sum(len(world.joined(key)) for key in LISTS) > 0
 
 
-@pytest.mark.parametrize("place", ["file:sandbox/token", "env:NESTAUDIENCE_TEST_TOKEN_THAT_NOBODY_SET"])
-def test_a_missing_secret(world: LaterWorld, place: str) -> None:
-    if place.startswith("file:"):
-        (world.folder / "sandbox" / "token").unlink()
-    else:
-        world.edit("file:sandbox/token", place)
-    assert findings(world) == {place: "secret_missing"}
+def test_a_missing_secret_then_a_wrong_one(world: LaterWorld) -> None:
+    """Three nights in which nothing can be sent: no file, no variable, a token that Google does not know. The fourth sends what is owed."""
+    token, unset = world.folder / "sandbox" / "token", "env:NESTAUDIENCE_TEST_TOKEN_THAT_NOBODY_SET"
+    token.unlink()
+    assert findings(world) == {"file:sandbox/token": "secret_missing"}
     _owed_until_mended(world, "secret_missing", 2)
-    (world.folder / "sandbox" / "token").write_text(world.sandbox.token)
-    if place.startswith("env:"):
-        world.edit(place, "file:sandbox/token")
-    _mended(world)
-
-
-def test_a_wrong_token(world: LaterWorld) -> None:
-    (world.folder / "sandbox" / "token").write_text("not-the-token")
+    world.edit("file:sandbox/token", unset)
+    assert findings(world) == {unset: "secret_missing"}
+    _owed_until_mended(world, "secret_missing", 2)
+    world.edit(unset, "file:sandbox/token")
+    token.write_text("not-the-token")
     assert set(findings(world).values()) == {"unauthenticated"}
     _owed_until_mended(world, "unauthenticated", 2)
-    (world.folder / "sandbox" / "token").write_text(world.sandbox.token)
+    token.write_text(world.sandbox.token)
     _mended(world)
 
 

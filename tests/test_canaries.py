@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from canary_site import LISTED, CanarySite
+from canary_site import ANONYMOUS, LISTED, PAID_WITH, CanarySite
 from leaks import Needles, found_in, found_in_file, found_in_folder, google_form
 
 from nestaudience.config.load import from_document, parse
@@ -35,12 +35,12 @@ from nestaudience.screening.screen import screen
 
 NIGHT = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 FAULTS = {
-    "unavailable": Fault("*", FaultKind.UNAVAILABLE, 8),
+    "unavailable": Fault("IngestAudienceMembers", FaultKind.UNAVAILABLE, 2),
     "answer_lost": Fault("IngestAudienceMembers", FaultKind.ANSWER_LOST_AFTER_EFFECT, 2),
     "malformed_details": Fault("RemoveAudienceMembers", FaultKind.MALFORMED_DETAILS, 1),
     "unknown_reason": Fault("IngestAudienceMembers", FaultKind.UNKNOWN_REASON, 1),
     "no_request_id": Fault("IngestAudienceMembers", FaultKind.NO_REQUEST_ID, 1),
-    "hang": Fault("IngestAudienceMembers", FaultKind.HANG, 1, seconds=4.0),
+    "hang": Fault("IngestAudienceMembers", FaultKind.HANG, 1, seconds=2.5),
 }
 
 
@@ -66,13 +66,14 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanarySite]
         here.edit('memory = "48MB"', 'memory = "2GB"')
         here.next_day()
         here.night("view_lost", between=lambda: _without_addresses(here))
-        with locked(here.folder / "ledger" / "ledger.sqlite"):
+        with _locked(here.folder / "ledger" / "ledger.sqlite"):
             here.night("ledger_locked")
         here.edit("[gates]", "[gates]\nno_such_limit = 3")
         here.night("wrong_config")
         here.sandbox.revoke(here.sandbox.token)
         here.night("unauthenticated")
-        (here.folder / "ledger" / "ledger.sqlite").chmod(0o600)
+        here.place.store.unlink()
+        here.night("store_gone")
         yield here
     finally:
         here.close()
@@ -84,7 +85,7 @@ def _without_addresses(here: CanarySite) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     """Another program holds the database for writing."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
@@ -100,7 +101,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanarySite]:
     """A site that was worked with by commands, against a Prefect server whose home is in the same folder."""
     here = CanarySite(tmp_path_factory.mktemp("site") / "s", SandboxClock(datetime.now(UTC), ticking=time.monotonic))
     try:
-        with prefect_server(here.folder) as environment:
+        with _prefect_server(here.folder) as environment:
             here.command("plan", "plan", "--json", **environment)
             here.command("first", "run", "nightly", "--json", **environment)
             here.withdraw("plain", "plus", "letters")
@@ -125,7 +126,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanarySite]:
 
 
 @contextmanager
-def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
+def _prefect_server(folder: Path) -> Iterator[dict[str, str]]:
     """A Prefect server as in production; the environment that commands need to find it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -158,7 +159,9 @@ def test_the_nights_went_as_they_were_meant_to(in_process: CanarySite) -> None:
     assert codes["first"] == codes["second"] == (0,)
     assert codes["little_memory"][0] == 0, "it spills, and goes on"
     failed = [step for step, found in codes.items() if max(found) > 0 or min(found) < 0]
-    assert set(failed) >= {*FAULTS, "no_memory", "view_lost", "ledger_locked", "unauthenticated"} - {"unknown"}
+    assert set(failed) == {*FAULTS, "no_memory", "ledger_locked", "wrong_config", "unauthenticated", "store_gone"}
+    lost = in_process.outcomes["view_lost"].sent.values()
+    assert sum(sent.added for sent in lost) == 0 < sum(sent.kept_back for sent in lost), "without accounts nobody passes the last look"
     assert all(min(found) >= 0 for found in codes.values()), f"a foreign exception escaped: {codes}"
 
 
@@ -176,16 +179,19 @@ def test_nothing_written_in_this_process_holds_anybody(in_process: CanarySite) -
     assert "sqlalchemy.engine" in loudest, "the loggers were on"
 
 
-def test_the_store_itself_holds_them(in_process: CanarySite) -> None:
-    """The control on real files: the same search finds every one of them where they do live."""
-    found = found_in_file(in_process.place.store, in_process.needles.addresses)
-    assert {f"address of {typed}" for typed in LISTED.values()} <= found
+def test_the_store_itself_holds_them(tmp_path: Path) -> None:
+    """The control on a real file: the same search finds every one of them where they do live."""
+    here = CanarySite(tmp_path / "s", SandboxClock(NIGHT), accounts=500)
+    here.close()
+    found = found_in_file(here.place.store, here.needles.addresses)
+    assert {f"address of {typed}" for typed in (*here.people.values(), PAID_WITH, ANONYMOUS)} <= found
 
 
 def test_the_commands_went_as_they_were_meant_to(commands: CanarySite) -> None:
+    good = ("plan", "first", "second", "verify", "transfers")
     codes = {step: found[0] for step, found in commands.codes.items()}
-    assert [codes[step] for step in ("plan", "first", "second", "verify", "transfers")] == [0, 0, 0, 0, 0]
-    assert all(codes[step] in {2, 3, 5} for step in ("disk_full", "no_memory", "wrong_config", "damaged_store", "check")), codes
+    assert {step: codes[step] for step in good} == dict.fromkeys(good, 0)
+    assert {step: code for step, code in codes.items() if step not in {*good, "status"} and code not in {2, 3, 5}} == {}
 
 
 def test_nothing_written_by_commands_holds_anybody(commands: CanarySite) -> None:
@@ -201,7 +207,7 @@ def _nobody_in(here: CanarySite) -> None:
 
 def test_what_the_engine_spills_holds_nobody(tmp_path: Path) -> None:
     """The engine is given too little memory, and its spill directory is read while the run's data lies there."""
-    here = CanarySite(tmp_path / "s", SandboxClock(NIGHT), accounts=20_000)
+    here = CanarySite(tmp_path / "s", SandboxClock(NIGHT), accounts=12_000)
     here.close()
     settings = from_document(parse(here.place.config))
     audiences = tuple(settings.audiences.values())
@@ -213,12 +219,12 @@ def test_what_the_engine_spills_holds_nobody(tmp_path: Path) -> None:
         with store.snapshot() as snapshot:
             read_all(intake, snapshot, frozenset((a.controller.key, a.segment.code) for a in audiences), NIGHT)
 
-    with open_engine(EngineLimits("48MB", 1, spill)) as engine, _watching(spill, written):
+    with open_engine(EngineLimits("40MB", 1, spill)) as engine, _watching(spill, written):
         tokens, rules = Tokens(bytes(32)), [audience.rule for audience in audiences]
         screened = screen(engine, read, rules=settings.rules(), audiences=rules, tokens=tokens, now=NIGHT)
-        assert screened.counts["account"] > 15_000
-        written |= {f"{path.name} at the end": path.read_bytes() for path in spill.iterdir()}
-    assert sum(map(len, written.values())) > 1_000_000, "it spilled"
+        assert screened.counts["account"] > 10_000
+        written |= {f"{path.name} at the end": path.read_bytes() for path in spill.iterdir() if path.name not in written}
+    assert sum(map(len, written.values())) > 500_000, "it spilled"
     for name, data in written.items():
         assert found_in(data, here.needles.everything) == set(), name
     assert not spill.exists(), "nothing is left behind"
@@ -229,14 +235,14 @@ def test_what_the_engine_would_spill_of_a_person_would_be_found(tmp_path: Path) 
     typed = "qx7zwkanarie.spilled@example.se"
     needles = Needles.of(typed)
     digest = hashlib.sha256(typed.encode()).digest()
-    rows = 400_000
+    rows = 600_000
     table = pa.table(
         {"n": pa.array(range(rows)), "a": pa.array([typed] * rows), "d": pa.array([digest] * rows, pa.binary(32))},
     )
     written: dict[str, bytes] = {}
-    with open_engine(EngineLimits("20MB", 1, tmp_path / "spill")) as engine, _watching(tmp_path / "spill", written):
+    with open_engine(EngineLimits("30MB", 1, tmp_path / "spill")) as engine, _watching(tmp_path / "spill", written):
         engine.register("given", table)
-        engine.execute("CREATE TABLE kept AS SELECT hash(n) AS h, n, a || '' AS a, d FROM given ORDER BY h")
+        engine.execute("CREATE TABLE kept AS SELECT hash(n) AS h, n, a || n AS a, d FROM given")
         written |= {path.name: path.read_bytes() for path in (tmp_path / "spill").iterdir()}
     found = set().union(*(found_in(data, needles.everything) for data in written.values()))
     assert found == {f"address of {typed}", f"digest of {typed}"}

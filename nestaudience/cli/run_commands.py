@@ -106,7 +106,7 @@ def show_funnels(plans: "tuple[AudiencePlan, ...]") -> None:
         rows: list[list[output.Cell]] = [["candidates", *[p.funnel.candidates for p in some]]]
         rows += [[reason, *[p.funnel.refused.get(reason, 0) for p in some]] for reason in reasons]
         rows += [["eligible", *[p.funnel.eligible for p in some]]]
-        output.table("Candidates, refused by their first reason, eligible", ("", *[p.key for p in some]), rows)
+        output.table("Candidates, refused by their first reason, eligible", ("", *[_heading(p) for p in some]), rows)
 
 
 def show_leaving(judged: "Judged") -> None:
@@ -116,7 +116,12 @@ def show_leaving(judged: "Judged") -> None:
         codes = sorted({code for counts in because.values() for code in counts})
         if codes:
             rows: list[list[output.Cell]] = [[code, *[because[p.key].get(code, 0) for p in some]] for code in codes]
-            output.table("Why people leave (somebody may have several reasons)", ("", *[p.key for p in some]), rows)
+            output.table("Why people leave (somebody may have several reasons)", ("", *[_heading(p) for p in some]), rows)
+
+
+def _heading(plan: "AudiencePlan") -> str:
+    """An audience's key over several lines: five of them side by side would leave the reasons no room."""
+    return plan.key.replace("/", "\n").replace("_", "\n")
 
 
 def _fives(plans: "tuple[AudiencePlan, ...]") -> "list[tuple[AudiencePlan, ...]]":

@@ -247,7 +247,10 @@ def _audiences(reader: _Reader, tables: dict[str, list[Any]]) -> dict[AudienceKe
 
 def _check_tables(reader: _Reader, tables: dict[str, list[Any]]) -> None:
     """What must hold beyond one table, but for audiences."""
-    controllers = {c.key for c in tables["controllers"]}
+    # A company whose own table is wrong is still named: its audiences stop, not those of everybody who shares a text with it.
+    listed = reader.document.get("controllers")
+    named = [raw.get("key") for raw in listed if isinstance(raw, dict)] if isinstance(listed, list) else []
+    controllers = {key for key in named if isinstance(key, str)}
     for name, keys in (
         ("controllers", ("key",)),
         ("recipients", ("key",)),

@@ -17,6 +17,8 @@ from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import NO_MASK, AudienceKey, Reason
 
 _PACKAGE: Final = "nestaudience.delta"
+PASSED_BY_REFRESH: Final = frozenset({"too_small", "anomaly_additions"})
+"""Gates on growth. They do not hold the refresh of people whose time on a list runs out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Counts:
     ordinary: int
     additions: int
     removing: int
+    refresh: int
+    """Of the additions, how many may be on the list already: their time there runs out, or their answer was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,18 @@ class AudiencePlan:
     @property
     def additions_to_send(self) -> int:
         """Additions, unless a gate holds them."""
-        return 0 if self.holds_additions else self.counts.additions
+        fresh, refresh = self.counts.additions - self.counts.refresh, self.counts.refresh
+        return (0 if self.holds_additions else fresh) + (0 if self.holds_refresh else refresh)
 
     @property
     def holds_additions(self) -> bool:
         """True when some gate stops additions."""
         return any(gate.additions for gate in self.gates)
+
+    @property
+    def holds_refresh(self) -> bool:
+        """True when some gate also stops the refresh of people who may be on the list already."""
+        return any(gate.additions and gate.code not in PASSED_BY_REFRESH for gate in self.gates)
 
     @property
     def holds_ordinary(self) -> bool:
@@ -98,8 +108,13 @@ class Delta:
 
     def additions(self, key: AudienceKey) -> pa.Table:
         """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8."""
-        query = "SELECT digest, account_token, person_token, row_no, signals FROM addition WHERE audience_no = $audience AND NOT $held ORDER BY place"
-        return fetch(self._engine, query, {"audience": self.screened.number(key), "held": self.plans[key].holds_additions})
+        plan = self.plans[key]
+        query = (
+            "SELECT digest, account_token, person_token, row_no, signals FROM addition WHERE audience_no = $audience "
+            "AND NOT CASE WHEN refresh THEN $stale ELSE $held END ORDER BY place"
+        )
+        values = {"audience": self.screened.number(key), "held": plan.holds_additions, "stale": plan.holds_refresh}
+        return fetch(self._engine, query, values)
 
     def reasons(self, key: AudienceKey) -> dict[str, int]:
         """Why people leave: reason codes (any of a person's), `left_segment` and `address_changed`, with counts that may overlap."""
@@ -130,12 +145,16 @@ def work_out(screened: Screened, limits: dict[AudienceKey, Limits], closed: dict
                   (SELECT count(*) FILTER (is_no) FROM removal r WHERE r.audience_no = au.audience_no),
                   (SELECT count(*) FILTER (NOT is_no) FROM removal r WHERE r.audience_no = au.audience_no),
                   (SELECT count(*) FROM addition a WHERE a.audience_no = au.audience_no),
-                  (SELECT count(DISTINCT digest) FROM held h WHERE h.audience_no = au.audience_no AND h.removing)
+                  (SELECT count(DISTINCT digest) FROM held h WHERE h.audience_no = au.audience_no AND h.removing),
+                  (SELECT count(*) FILTER (refresh) FROM addition a WHERE a.audience_no = au.audience_no)
            FROM audience au ORDER BY au.audience_no"""
     ).fetchall()
     plans = {}
     for key, *numbers in rows:
         counts = Counts(*numbers)
-        gates = (*closed.get(key, ()), *brakes(counts.held, counts.wanted, counts.ordinary, counts.additions, limits[key]))
+        gates = (
+            *closed.get(key, ()),
+            *brakes(counts.held, counts.wanted, counts.ordinary, counts.additions - counts.refresh, limits[key]),
+        )
         plans[key] = AudiencePlan(key, screened.funnel(key), counts, gates)
     return Delta(screened, plans)

@@ -87,7 +87,8 @@ HELD_FIELDS: Final = pa.schema(
     + [(name, TOKEN) for name in ("account_token", "person_token", "digest_token")]
     + [("sealed_digest", pa.binary(32))]
 )
-"""One row a membership that may be on its list; flags are 0 or 1. `removing`: a removal is under way or waits for an earlier addition;
+"""One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full or in part, and not yet due
+for a refresh (two thirds of the list's duration); `removing`: a removal is under way or waits for an earlier addition;
 `owed`: a removal was tried and must be tried again."""
 
 _HELD: Final = """
@@ -97,11 +98,12 @@ known AS (SELECT batch_no, operation, sent_at, coalesce(news_state, state) AS st
           FROM batch LEFT JOIN news ON news_no = batch_no),
 added AS (SELECT *, CASE WHEN settled_at <> '' THEN settled_at ELSE {later} END AS certain_at FROM known WHERE operation = 'add')
 SELECT m.member_id, m.list_no, m.batch_added, m.position,
-       a.state IN ('confirmed', 'partly') AND m.batch_removed IS NULL AS confirmed,
+       a.state IN ('confirmed', 'partly') AND m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed,
        a.state = 'accepted' AND a.sent_at > '{silent}' AND m.batch_removed IS NULL AS in_flight,
        coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), 0) AS removing,
        m.batch_removed IS NOT NULL AS owed, m.account_token, m.person_token, m.digest_token, m.sealed_digest
-FROM membership m JOIN added a ON a.batch_no = m.batch_added LEFT JOIN known r ON r.batch_no = m.batch_removed
+FROM membership m JOIN added a ON a.batch_no = m.batch_added JOIN remote_list l ON l.list_no = m.list_no
+LEFT JOIN known r ON r.batch_no = m.batch_removed
 WHERE a.state NOT IN ('refused', 'lapsed') AND NOT coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), 0)
 """
 
@@ -271,7 +273,10 @@ class Memory:
 
 def _held_query(now: datetime, news: Mapping[int, str]) -> str:
     rows = ", ".join(f"({number:d}, '{state}')" for number, state in news.items()) or "(-1, NULL)"
-    return _HELD.format(news=rows, now=utc_text(now), silent=utc_text(now - SILENCE), later=_plus_silence("sent_at"))
+    at = utc_text(now)
+    # Two thirds of a day are 16 hours.
+    due = f"strftime('%Y-%m-%dT%H:%M:%S', '{at}', '-' || (l.membership_days * 16) || ' hours') || '{at[19:]}'"
+    return _HELD.format(news=rows, now=at, silent=utc_text(now - SILENCE), later=_plus_silence("sent_at"), due=due)
 
 
 def _plus_silence(column: str) -> str:

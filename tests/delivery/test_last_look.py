@@ -31,23 +31,21 @@ def say_no(world: LaterWorld, number: int, account: str, address: str) -> None:
     that leaves nothing of the account behind.
     """
     now, company = moment(world.clock.now()), {"c": "computime", "b": "bokhyllan", "h": "hemkraft"}[account[0]]
-    by_address = f"INSERT INTO shop_right VALUES ('late-{number}', NULL, '{address}', '{company}', '{{}}', '*', '{now}', '{now}', 'privacy_request', NULL, 'K-7')"
+    clocks = f"'{now}', '{now}'"
+    withdrawal = f"'late-{number}', '{account}', '{company}', 'ad_matching', '*', 'withdraw', {clocks}, 'web_account_settings', NULL, 1, NULL"
+    guardian = f"'p-{number}', '{company}', 'active', 'private', '{address}', 'account', '{now}', NULL, 'SE', 1950, 1, 0, {clocks}, '{now}'"
+    by_address = f"'late-{number}', NULL, '{address}', '{company}', '{{}}', '*', {clocks}, 'privacy_request', NULL, 'K-7'"
+    hers = f"WHERE account_id = '{account}'"
     ways = [
+        [f"INSERT INTO shop_consent VALUES ({withdrawal})"],
+        [f"INSERT INTO shop_account VALUES ({guardian})"],
+        [f"INSERT INTO shop_right VALUES ({by_address.format('object')})"],
+        [f"UPDATE shop_account SET state = 'closed', changed_at = '{now}' {hers}"],
+        [f"UPDATE shop_account SET email = 'ny.{number}@example.se', email_changed_at = '{now}', changed_at = '{now}' {hers}"],
         [
-            f"INSERT INTO shop_consent VALUES ('late-{number}', '{account}', '{company}', 'ad_matching', '*', 'withdraw', '{now}', '{now}', 'web_account_settings', NULL, 1, NULL)"
-        ],
-        [
-            f"INSERT INTO shop_account VALUES ('p-{number}', '{company}', 'active', 'private', '{address}', 'account', '{now}', NULL, 'SE', 1950, 1, 0, '{now}', '{now}', '{now}')"
-        ],
-        [by_address.format("object")],
-        [f"UPDATE shop_account SET state = 'closed', changed_at = '{now}' WHERE account_id = '{account}'"],
-        [
-            f"UPDATE shop_account SET email = 'ny.{number}@example.se', email_changed_at = '{now}', changed_at = '{now}' WHERE account_id = '{account}'"
-        ],
-        [
-            by_address.format("erase"),
-            f"DELETE FROM segment_row WHERE account_id = '{account}'",
-            f"DELETE FROM shop_account WHERE account_id = '{account}'",
+            f"INSERT INTO shop_right VALUES ({by_address.format('erase')})",
+            f"DELETE FROM segment_row {hers}",
+            f"DELETE FROM shop_account {hers}",
         ],
     ]
     world.store_file(*ways[number % NOES])

@@ -1,4 +1,4 @@
-"""The delta in SQL equals a plain, row-by-row reading of the rules over generated worlds: who leaves, as a no or not, who joins, and in which order."""
+"""The delta in SQL equals a plain reading of the rules, row by row, over generated worlds: who leaves, as a no or not, who joins, in which order."""
 
 import uuid
 from collections import defaultdict

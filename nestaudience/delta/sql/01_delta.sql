@@ -5,9 +5,10 @@ SELECT c.audience_no, c.digest, min(c.account_token) AS account_token, arg_min(c
 FROM candidate c JOIN answer a ON a.subject_no = c.subject_no
 WHERE c.mask = 0 GROUP BY c.audience_no, c.digest;
 
--- Additions are measured against what is confirmed or on its way; while a removal is on its way, an addition could overtake it, and waits.
+-- Additions are measured against what is confirmed or on its way; who may be there all the same is only refreshed. While a removal is on its way, an addition could overtake it, and waits.
 CREATE OR REPLACE TABLE addition AS
-SELECT w.*, rank AS place FROM (SELECT *, row_number() OVER (PARTITION BY audience_no ORDER BY digest) - 1 AS rank FROM wanted) w
+SELECT w.*, rank AS place, EXISTS (SELECT 1 FROM held WHERE held.audience_no = w.audience_no AND held.digest = w.digest) AS refresh
+FROM (SELECT *, row_number() OVER (PARTITION BY audience_no ORDER BY digest) - 1 AS rank FROM wanted) w
 ANTI JOIN (SELECT audience_no, digest FROM held WHERE confirmed OR in_flight OR removing) h
 ON h.audience_no = w.audience_no AND h.digest = w.digest;
 
