@@ -1,9 +1,9 @@
 """An installation with canaries among its customers, for the canary tests: what it does, and everything that it writes, in one folder."""
 
-import json
 import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
 import traceback
@@ -81,7 +81,7 @@ class CanarySite:
                 if story not in {"consented", "vanished"} and accounts:  # the vanished have no row
                     planted[story] = f"Qx7zwKanarie.{story}@Example.se"
                     store.many(update, [(planted[story], accounts[0])])
-            store.run(f"UPDATE shop_order SET checkout_email = '{PAID_WITH}'")  # noqa: S608 (own words)
+            store.run(f"UPDATE shop_order SET checkout_email = '{PAID_WITH}'")
             now = moment(self.clock.now() - timedelta(hours=1))
             store.many(
                 "INSERT INTO shop_right VALUES ('canary-right', NULL, ?, 'computime', 'erasure', 'ad_matching', ?, ?, 'privacy_request', 1, NULL)",
@@ -109,7 +109,7 @@ class CanarySite:
         with StoreFile(self.place.store) as store:
             for name in names:
                 account = self.listed[name]
-                company = store.rows(f"SELECT company FROM shop_account WHERE account_id = '{account}'")[0][0]  # noqa: S608
+                company = store.rows(f"SELECT company FROM shop_account WHERE account_id = '{account}'")[0][0]
                 store.many(
                     "INSERT INTO shop_right VALUES (?, ?, NULL, ?, 'objection', 'ad_matching', ?, ?, 'privacy_request', 1, NULL)",
                     [(f"canary-no-{name}", account, company, at, at)],
@@ -147,25 +147,25 @@ class CanarySite:
             if file_limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
 
-        done = subprocess.run(
-            [sys.executable, "-m", "nestaudience", *words, "--config", str(self.place.config)],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_LOGGING_LEVEL": "DEBUG"} | environment,
-            preexec_fn=limited,  # noqa: PLW1509 (no threads matter here)
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        (self.out / f"{step}.stdout").write_bytes(done.stdout)
-        (self.out / f"{step}.stderr").write_bytes(done.stderr)
-        self.codes[step] = (done.returncode,)
-        return done.returncode
-
-    def said(self, step: str) -> dict[str, object]:
-        """What a command with `--json` answered."""
-        found = json.loads((self.out / f"{step}.stdout").read_text("utf-8"))
-        assert isinstance(found, dict)
-        return found
+        with (self.out / f"{step}.stdout").open("wb") as told, (self.out / f"{step}.stderr").open("wb") as warned:
+            process = subprocess.Popen(
+                [sys.executable, "-X", "faulthandler", "-m", "nestaudience", *words, "--config", str(self.place.config)],
+                cwd=self.folder,
+                env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_LOGGING_LEVEL": "DEBUG"} | environment,
+                preexec_fn=limited,
+                stdout=told,
+                stderr=warned,
+            )
+            stuck = False
+            try:
+                process.wait(90)
+            except subprocess.TimeoutExpired:
+                stuck = True
+                process.send_signal(signal.SIGABRT)  # it says where every thread stands
+                process.wait(10)
+        assert not stuck, (self.out / f"{step}.stderr").read_text("utf-8", "replace")[-6000:]
+        self.codes[step] = (process.returncode,)
+        return process.returncode
 
 
 @contextmanager

@@ -231,7 +231,9 @@ def test_files_and_functions_stay_short() -> None:
     for path in SOURCES:
         assert len(path.read_text("utf-8").splitlines()) <= LONGEST_FILE, name_of(path)
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and "/versions/" not in name_of(path):  # migrations never change
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and "/versions/" not in name_of(
+                path
+            ):  # migrations never change
                 lines = (node.end_lineno or 0) - node.lineno + 1
                 longest = TOO_LONG.get(f"{name_of(path)}: {node.name}", LONGEST_FUNCTION)
                 assert lines <= longest, f"{name_of(path)}: {node.name} has {lines} lines"
@@ -242,7 +244,9 @@ def test_files_and_functions_stay_short() -> None:
 
 
 def test_nothing_prints() -> None:
-    assert [name_of(path) for path in SOURCES for call in calls(path) if isinstance(call.func, ast.Name) and call.func.id == "print"] == []
+    assert [
+        name_of(path) for path in SOURCES for call in calls(path) if isinstance(call.func, ast.Name) and call.func.id == "print"
+    ] == []
 
 
 def test_names_say_something() -> None:

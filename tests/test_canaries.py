@@ -38,8 +38,6 @@ FAULTS = {
     "unavailable": Fault("IngestAudienceMembers", FaultKind.UNAVAILABLE, 2),
     "answer_lost": Fault("IngestAudienceMembers", FaultKind.ANSWER_LOST_AFTER_EFFECT, 2),
     "malformed_details": Fault("RemoveAudienceMembers", FaultKind.MALFORMED_DETAILS, 1),
-    "unknown_reason": Fault("IngestAudienceMembers", FaultKind.UNKNOWN_REASON, 1),
-    "no_request_id": Fault("IngestAudienceMembers", FaultKind.NO_REQUEST_ID, 1),
     "hang": Fault("IngestAudienceMembers", FaultKind.HANG, 1, seconds=2.5),
 }
 
@@ -109,7 +107,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanarySite]:
             here.command("verify", "audit", "verify", "--json", **environment)
             here.command("transfers", "audit", "transfers", "--json", **environment)
             here.command("status", "status", "--json", **environment)
-            here.command("disk_full", "run", "nightly", file_limit=100_000, **environment)
+            here.command("disk_full", "run", "nightly", file_limit=20_000, **environment)
             here.edit('memory = "2GB"', 'memory = "8MB"')
             here.command("no_memory", "run", "nightly", **environment)
             here.edit('memory = "8MB"', "memory = 3")
@@ -161,7 +159,9 @@ def test_the_nights_went_as_they_were_meant_to(in_process: CanarySite) -> None:
     failed = [step for step, found in codes.items() if max(found) > 0 or min(found) < 0]
     assert set(failed) == {*FAULTS, "no_memory", "ledger_locked", "wrong_config", "unauthenticated", "store_gone"}
     lost = in_process.outcomes["view_lost"].sent.values()
-    assert sum(sent.added for sent in lost) == 0 < sum(sent.kept_back for sent in lost), "without accounts nobody passes the last look"
+    assert sum(sent.added for sent in lost) == 0 < sum(sent.kept_back for sent in lost), (
+        "without accounts nobody passes the last look"
+    )
     assert all(min(found) >= 0 for found in codes.values()), f"a foreign exception escaped: {codes}"
 
 
@@ -244,8 +244,11 @@ def test_what_the_engine_would_spill_of_a_person_would_be_found(tmp_path: Path) 
         engine.register("given", table)
         engine.execute("CREATE TABLE kept AS SELECT hash(n) AS h, n, a || n AS a, d FROM given")
         written |= {path.name: path.read_bytes() for path in (tmp_path / "spill").iterdir()}
-    found = set().union(*(found_in(data, needles.everything) for data in written.values()))
-    assert found == {f"address of {typed}", f"digest of {typed}"}
+    wanted = {f"address of {typed}", f"digest of {typed}"}
+    found: set[str] = set()
+    for data in sorted(written.values(), key=len):  # one file is enough
+        found |= set() if found == wanted else found_in(data, needles.everything)
+    assert found == wanted
 
 
 @contextmanager

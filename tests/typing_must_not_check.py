@@ -23,7 +23,7 @@ def addresses_are_no_text(addresses: Addresses, tokens: Tokens) -> None:
     normalise("anna@example.se")  # type: ignore[arg-type]
     hash_addresses("anna@example.se", tokens, (Recipient.GOOGLE,))  # type: ignore[arg-type]
     hash_addresses(["anna@example.se"], tokens, (Recipient.GOOGLE,))  # type: ignore[arg-type]
-    text: str = addresses  # type: ignore[assignment]
+    "x".join(addresses)  # type: ignore[arg-type]
     addresses + "x"  # type: ignore[operator]
     for _ in addresses:  # type: ignore[attr-defined]
         pass

@@ -57,7 +57,12 @@ def test_a_second_demo_is_read_by_people(folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     signatures = "— "  # a checkpoint is copied whole
     assert [line for line in done.stdout.splitlines() if len(line) > 120 and not line.startswith(signatures)] == []
-    for words in ("Candidates, refused by their first reason, eligible", "gates", "consent_withdrawn", "hemkraft/coffee_lovers/google"):
+    for words in (
+        "Candidates, refused by their first reason, eligible",
+        "gates",
+        "consent_withdrawn",
+        "hemkraft/coffee_lovers/google",
+    ):
         assert words in done.stdout
     for command in ("audit verify", "audit transfers", "status"):
         assert f"nestaudience {command}" in done.stdout
@@ -71,6 +76,8 @@ def _says_nobody(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
     with StoreFile(place / "store.sqlite") as store:
         addresses = {str(row[0]).strip() for row in store.rows("SELECT email FROM shop_account WHERE email LIKE '%_@_%._%'")}
     assert len(addresses) > 1000
-    wanted = Wanted({form.encode(): "an address" for address in addresses for form in (address, address.lower()) if len(form) >= 8})
+    wanted = Wanted(
+        {form.encode(): "an address" for address in addresses for form in (address, address.lower()) if len(form) >= 8}
+    )
     (place / "terminal").write_text(done.stdout + done.stderr, "utf-8")
     assert found_in_folder(place, wanted, but=[place / "store.sqlite", place / "keys"]) == {}
