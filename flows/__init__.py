@@ -24,6 +24,6 @@ SETTINGS: Final = {
 for _name, _value in SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
-_LOGGING = Path(__file__).parents[1] / "config" / "logging.yml"
+_LOGGING = Path(__file__).parent / "logging.yml"
 if _LOGGING.exists():
     os.environ.setdefault("PREFECT_LOGGING_SETTINGS_PATH", str(_LOGGING))

@@ -20,7 +20,8 @@ from prefect.states import Completed, Failed
 
 import flows  # noqa: F401  (sets Prefect's settings before Prefect is imported)
 from flows.fence import Stopped, fenced
-from nestaudience.sync import Note, Outcome, Run, silent
+from nestaudience.judging import Note, silent
+from nestaudience.sync import Outcome, Run
 from nestaudience.vocabulary import AudienceKey
 from nestaudience.wiring import open_parts
 

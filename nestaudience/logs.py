@@ -1,6 +1,6 @@
 """Logs that cannot carry a person: a formatter that masks addresses and digests in the finished line, tracebacks included.
 
-The code writes none of them in the first place; this is the second fence. It configures no handler by itself: `config/logging.yml` does.
+The code writes none of them in the first place; this is the second fence. It configures no handler by itself: `flows/logging.yml` does.
 """
 
 import logging

@@ -12,67 +12,29 @@ Safe to repeat: a run that was cut off is followed by the next, which starts fro
 wrong with a list, a destination or a part of the configuration is written down, and the others go on. `plan` is (2) to (4) without a write.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import Final
-from zoneinfo import ZoneInfo
 
 import nestaudience
 from nestaudience.config.load import to_text
 from nestaudience.config.settings import Audience
-from nestaudience.customers.contract import FEED_STATUS
-from nestaudience.customers.port import Snapshot, StoreProblem
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields
-from nestaudience.delivery.held import Held, read_held
 from nestaudience.delivery.last_look import LastLook
-from nestaudience.delivery.lists import bind_list, code_of, confirm_list
+from nestaudience.delivery.lists import bind_list, confirm_list
 from nestaudience.delivery.salts import Salts
-from nestaudience.delivery.settle import Asked, ask, write_down
-from nestaudience.delta.gates import Gate, Limits
-from nestaudience.delta.plan import AudiencePlan, Delta, work_out
-from nestaudience.delta.stops import closed_gates
+from nestaudience.delta.gates import Gate
 from nestaudience.errors import NestAudienceError
+from nestaudience.judging import STOCKHOLM, Judged, Note, judge, silent
 from nestaudience.ledger.anchor import anchor
 from nestaudience.ledger.checkpoint import SignedCheckpoint
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
-from nestaudience.ledger.memory import RemoteList
 from nestaudience.parts import Parts
-from nestaudience.screening.engine import open_engine
-from nestaudience.screening.intake import Intake, read_all
-from nestaudience.screening.screen import Screened, screen
 from nestaudience.vocabulary import AudienceKey, Operation, Purpose, RunId, RunKind
-
-STOCKHOLM: Final = ZoneInfo("Europe/Stockholm")
-Note = Callable[[str, str, int], None]
-"""Progress: a step, a key, and how many rows or people were just done."""
-
-
-def silent(step: str, key: str, done: int) -> None:
-    """Progress that nobody watches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Steps (2) to (4): what is known, who is eligible, what would leave and join."""
-
-    asked: Asked
-    held: Held
-    screened: Screened
-    delta: Delta
-    remotes: dict[AudienceKey, RemoteList]
-    problems: tuple[StoreProblem, ...]
-    unreachable: tuple[NestAudienceError, ...]
-
-    @property
-    def plans(self) -> tuple[AudiencePlan, ...]:
-        """Every audience's plan, in the configuration's order."""
-        return tuple(self.delta.plans.values())
 
 
 @dataclass(slots=True)
@@ -100,88 +62,6 @@ class Outcome:
     def exit_code(self) -> int:
         """The highest of them."""
         return max(self.exit_codes)
-
-
-@contextmanager
-def judge(parts: Parts, now: datetime, note: Note = silent, *, write: "Run | None" = None) -> Iterator[Judged]:
-    """Steps (2) to (4). Without `write` nothing is written anywhere, and nothing but status questions is sent."""
-    settings, memory = parts.settings, parts.memory
-    lists = {remote.list_no: remote for remote in memory.lists()}
-    # (2) What became of earlier requests. A plan takes the answers into account without keeping them.
-    asked = ask(memory, lists, parts.destinations, now)
-    if write is not None:
-        write_down(asked.answered, lists, write.tools, now)
-    held = read_held(memory, now, None if write else asked.states())
-    # (3) One snapshot, judged. Another number means another list, once the old one is gone; until then the old one is kept in line.
-    audiences = tuple(settings.audiences.values())
-    rules = settings.rules()
-    bound = {remote.audience: remote for remote in lists.values()}
-    renumbered = frozenset(a.key for a in audiences if a.key in bound and bound[a.key].code != code_of(a, parts.keys))
-    remotes = {
-        key: bound[key] for key in settings.audiences if key in bound and (key not in renumbered or bound[key].state != "gone")
-    }
-    gone = frozenset(key for key, remote in remotes.items() if remote.state == "gone")
-    numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
-    with ExitStack() as stack:
-        engine = stack.enter_context(open_engine(parts.limits))
-        problems: list[StoreProblem] = []
-        unreachable: list[NestAudienceError] = list(asked.errors)
-
-        def read(intake: Intake) -> None:
-            segments = frozenset((a.controller.key, a.segment.code) for a in audiences)
-            try:
-                with parts.store.snapshot() as snapshot:
-                    problems.extend(_problems(parts, snapshot))
-                    read_all(intake, snapshot, segments, now)
-            except NestAudienceError as error:  # nothing can be judged; what is owed still leaves
-                unreachable.append(error.with_traceback(None))
-                problems.append(StoreProblem(error.code, error.where, error.next_step))
-
-        screened = screen(
-            engine,
-            read,
-            rules=rules,
-            audiences=[a.rule for a in audiences],
-            tokens=parts.tokens,
-            now=now,
-            held=held.for_engine(numbers),
-            progress=lambda view, rows: note("read", view, rows),
-        )
-        # (4) What would leave and join, and what holds it.
-        stopped = closed_gates(
-            settings,
-            screened,
-            problems,
-            absent=frozenset(parts.absent),
-            gone=gone,
-            renumbered=renumbered & remotes.keys(),
-            today=now.astimezone(STOCKHOLM).date(),
-        )
-        ever = memory.ever_filled()
-        delta = work_out(screened, {a.key: _limits(parts, a, remotes, ever) for a in audiences}, stopped)
-        yield Judged(asked, held, screened, delta, remotes, tuple(problems), tuple(unreachable))
-
-
-def _limits(parts: Parts, audience: Audience, remotes: dict[AudienceKey, RemoteList], ever: frozenset[int]) -> Limits:
-    gates = parts.settings.gates
-    remote = remotes.get(audience.key)
-    return Limits(
-        smallest=parts.settings.smallest_list(audience.key),
-        change_percent=gates.change_percent,
-        change_people=gates.change_people,
-        ever_held=remote is not None and remote.list_no in ever,
-    )
-
-
-def _problems(parts: Parts, snapshot: Snapshot) -> list[StoreProblem]:
-    """What is wrong with the store as a whole: missing views and columns, and a store of another environment."""
-    found = [problem for problem in snapshot.problems if not problem.is_warning]
-    environments = set()
-    for sheet in snapshot.read(FEED_STATUS):
-        environments |= set(sheet.facts.column("environment").unique().to_pylist())
-    if environments - {parts.settings.environment.value}:
-        found.append(StoreProblem("environment", "feed_status.environment", "name the store of this environment"))
-    return found
 
 
 class Run:
@@ -253,7 +133,7 @@ class Run:
 
     def judge(self) -> tuple[AudienceKey, ...]:
         """(2) to (4), and the entries that say so. The audiences, in order."""
-        self.judged = self._stack.enter_context(judge(self.parts, self.started, self.note, write=self))
+        self.judged = self._stack.enter_context(judge(self.parts, self.started, self.note, tools=self.tools))
         judged, outcome = self.judged, self.outcome
         outcome.settled, outcome.waiting = len(judged.asked.answered), judged.asked.waiting
         outcome.errors += judged.unreachable

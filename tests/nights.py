@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
-from nestaudience import sync
+from nestaudience import judging, sync
 from nestaudience.delta.plan import AudiencePlan
 from nestaudience.ledger.keys import KeyRing, create_keys
 from nestaudience.sandbox.clock import SandboxClock
@@ -87,7 +87,7 @@ class SandboxWorld:
         """The dry run, now."""
         with (
             open_parts(self.config, clock=self.clock.now, randomness=self.randomness) as parts,
-            sync.judge(parts, self.clock.now()) as judged,
+            judging.judge(parts, self.clock.now()) as judged,
         ):
             return judged.plans
 

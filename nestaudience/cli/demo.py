@@ -29,12 +29,12 @@ from nestaudience.customers.contract import ACCOUNT
 from nestaudience.customers.sqlite import SqliteStore
 from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.tokens import Tokens
+from nestaudience.judging import judge
 from nestaudience.sandbox import site
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.world import build_store
 from nestaudience.sandbox.world_day import DayFacts, advance_store
-from nestaudience.sync import judge
 from nestaudience.vocabulary import Recipient
 from nestaudience.wiring import open_parts
 

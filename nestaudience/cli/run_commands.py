@@ -14,7 +14,8 @@ from nestaudience.errors import MustStop
 
 if TYPE_CHECKING:
     from nestaudience.delta.plan import AudiencePlan
-    from nestaudience.sync import Judged, Outcome
+    from nestaudience.judging import Judged
+    from nestaudience.sync import Outcome
 
 run_app = typer.Typer(no_args_is_help=True, help="Run a flow now.")
 keys_app = typer.Typer(no_args_is_help=True, help="The keys of this installation.")
@@ -45,7 +46,7 @@ def check(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
 def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Show what a run would do now: who would leave and join each list, who is refused and why, and which gates are closed."""
     with guarded(as_json):
-        from nestaudience.sync import judge
+        from nestaudience.judging import judge
         from nestaudience.wiring import open_parts
 
         with (

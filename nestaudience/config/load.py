@@ -10,93 +10,14 @@ import tomllib
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from pydantic import ValidationError
-
-from nestaudience.config.schema import DISCLOSED_INPUTS, LISTS, RECIPIENT_OF, SINGLES, Document, LedgerTable
+from nestaudience.config.coherence import affected, audience_key, check_tables
+from nestaudience.config.reader import Reader
+from nestaudience.config.schema import RECIPIENT_OF, SINGLES, Document, LedgerTable
 from nestaudience.config.settings import Audience, Problem, Settings
 from nestaudience.errors import NeedsFix
-from nestaudience.vocabulary import AudienceKey, Environment, EventSource
-
-_LOOPBACK: Final = ("localhost:", "127.0.0.1:", "[::1]:")
-
-
-class _Reader:
-    """Collects problems while it turns a document into typed tables. `places` says which entry of the file became which table."""
-
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.problems: list[tuple[str, str, str, tuple[str, int] | None]] = []
-        self.singles: dict[str, Any] = {}
-        self.lists: dict[str, dict[int, Any]] = {}
-        self.sources: dict[str, EventSource] = {}
-        self.environment: Environment | None = None
-
-    def add(self, path: str, message: str, remedy: str, item: tuple[str, int] | None = None) -> None:
-        self.problems.append((path, message, remedy, item))
-
-    def read(self) -> None:
-        known = {*LISTS, *SINGLES, "environment", "sources"}
-        for name in sorted(set(self.document) - known):
-            self.add(name, "unknown table or key", "correct its name or take it out")
-        try:
-            self.environment = Environment(self.document.get("environment", ""))
-        except ValueError:
-            self.add("environment", "must be sandbox, staging or production", "name where this installation stands")
-        for name, model in SINGLES.items():
-            raw = self.document.get(name)
-            required = any(field.is_required() for field in model.model_fields.values())
-            if raw is None and required:
-                self.add(name, "missing table", f"add [{name}]")
-            else:
-                self.singles[name] = self._validate(model, raw or {}, name, None)
-        for name, model in LISTS.items():
-            raw_items = self.document.get(name, [])
-            if not isinstance(raw_items, list) or not raw_items:
-                self.add(name, "missing or not a list of tables", f"add at least one [[{name}]]")
-                raw_items = []
-            values = {n: self._validate(model, item, f"{name}[{n}]", (name, n)) for n, item in enumerate(raw_items)}
-            self.lists[name] = {n: value for n, value in values.items() if value is not None}
-        sources = self.document.get("sources")
-        if not isinstance(sources, dict) or not sources:
-            self.add("sources", "missing table", "add [sources]: the store's names of sources, and what the rules call them")
-            sources = {}
-        for name, value in sources.items():
-            try:
-                self.sources[name] = EventSource(value)
-            except ValueError:
-                self.add(f"sources.{name}", "not a source that the rules know", "map it to one of: " + ", ".join(EventSource))
-
-    def _validate(self, model: Any, raw: object, path: str, item: tuple[str, int] | None) -> Any:
-        errors: list[tuple[str, str]] = []
-        try:
-            return model.model_validate(raw)
-        except ValidationError as error:
-            for detail in error.errors(include_input=False, include_url=False, include_context=False):
-                where = ".".join([path, *(str(part) for part in detail["loc"])])
-                errors.append((where, _MESSAGES.get(detail["type"], "does not have the form that this key needs")))
-        for where, message in errors:
-            self.add(where, message, "see the comments in config/nestaudience.toml", item)
-        return None
-
-
-_MESSAGES: Final = {
-    "missing": "missing",
-    "extra_forbidden": "unknown key",
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "greater_than_equal": "below the smallest value allowed",
-    "less_than_equal": "above the largest value allowed",
-    "enum": "not one of the values allowed",
-    "literal_error": "not one of the values allowed",
-    "timezone_aware": "a time needs a zone",
-}
-
-
-def audience_key(controller: str, segment: str, recipient: str) -> AudienceKey:
-    """The key of an audience."""
-    return AudienceKey(f"{controller}/{segment}/{recipient}")
+from nestaudience.vocabulary import AudienceKey, Environment
 
 
 def parse(path: Path) -> Document:
@@ -179,12 +100,12 @@ def _plain(value: object) -> str:
 
 def _assemble(document: Document) -> tuple[Settings | None, list[Problem], bool]:
     """Settings as far as they go (None without environment, ledger or store), all problems, and whether a whole table is missing."""
-    reader = _Reader(document)
+    reader = Reader(document)
     reader.read()
     tables = {name: list(values.values()) for name, values in reader.lists.items()}
     audiences = _audiences(reader, tables)
-    _check_tables(reader, tables)
-    problems = [Problem(path, message, remedy, _affected(document, item)) for path, message, remedy, item in reader.problems]
+    check_tables(reader)
+    problems = [Problem(path, message, remedy, affected(document, item)) for path, message, remedy, item in reader.problems]
     single = reader.singles
     missing = any(single.get(name) is None for name in SINGLES)
     if reader.environment is None or single.get("ledger") is None or missing:
@@ -209,7 +130,7 @@ def _assemble(document: Document) -> tuple[Settings | None, list[Problem], bool]
     return settings, problems, False
 
 
-def _audiences(reader: _Reader, tables: dict[str, list[Any]]) -> dict[AudienceKey, Audience]:
+def _audiences(reader: Reader, tables: dict[str, list[Any]]) -> dict[AudienceKey, Audience]:
     """Audiences whose every part is there; a missing part is a problem of that audience."""
     controllers = {c.key: c for c in tables["controllers"]}
     recipients = {r.key: r for r in tables["recipients"]}
@@ -245,126 +166,12 @@ def _audiences(reader: _Reader, tables: dict[str, list[Any]]) -> dict[AudienceKe
     return found
 
 
-def _check_tables(reader: _Reader, tables: dict[str, list[Any]]) -> None:
-    """What must hold beyond one table, but for audiences."""
-    # A company whose own table is wrong is still named: its audiences stop, not those of everybody who shares a text with it.
-    listed = reader.document.get("controllers")
-    named = [raw.get("key") for raw in listed if isinstance(raw, dict)] if isinstance(listed, list) else []
-    controllers = {key for key in named if isinstance(key, str)}
-    for name, keys in (
-        ("controllers", ("key",)),
-        ("recipients", ("key",)),
-        ("texts", ("version",)),
-        ("segments", ("controller", "code")),
-    ):
-        seen: set[tuple[Any, ...]] = set()
-        for n, value in reader.lists[name].items():
-            identity = tuple(getattr(value, key) for key in keys)
-            if identity in seen:
-                reader.add(f"{name}[{n}]", "the same key twice", "keep one of them", (name, n))
-            seen.add(identity)
-    for n, controller in reader.lists["controllers"].items():
-        if controller.joint_with:
-            reader.add(
-                f"controllers[{n}].joint_with",
-                "joint controllers are not supported",
-                "give each company its own audiences",
-                ("controllers", n),
-            )
-    for n, segment in reader.lists["segments"].items():
-        if segment.controller not in controllers:
-            reader.add(
-                f"segments[{n}].controller", "no such controller in this file", "add it, or correct the key", ("segments", n)
-            )
-        if not set(segment.data_inputs) <= DISCLOSED_INPUTS:
-            reader.add(
-                f"segments[{n}].data_inputs",
-                "an input that the policy does not disclose",
-                "use orders, visits, clicks",
-                ("segments", n),
-            )
-    for n, text in reader.lists["texts"].items():
-        if not set(text.controllers) <= controllers:
-            reader.add(f"texts[{n}].controllers", "no such controller in this file", "add it, or correct the key", ("texts", n))
-    for n, account in reader.lists["ad_accounts"].items():
-        if account.controller not in controllers:
-            reader.add(
-                f"ad_accounts[{n}].controller",
-                "no such controller in this file",
-                "add it, or correct the key",
-                ("ad_accounts", n),
-            )
-    for n, destination in reader.lists["destinations"].items():
-        _check_destination(reader, n, destination)
-    ledger = reader.singles.get("ledger")
-    if ledger is not None and reader.environment is Environment.PRODUCTION and ledger.anchor_directory is None:
-        reader.add(
-            "ledger.anchor_directory", "missing", "name a directory outside this machine: in production checkpoints must leave it"
-        )
-    limits = reader.singles.get("screening")
-    if limits is not None and not limits.require_verified_address and limits.unverified_decision is None:
-        reader.add(
-            "screening.unverified_decision",
-            "missing",
-            "name the data protection officer's decision, or require verified addresses",
-        )
-
-
-def _check_destination(reader: _Reader, n: int, destination: Any) -> None:
-    place, item = f"destinations[{n}]", ("destinations", n)
-    sandbox = reader.environment is Environment.SANDBOX
-    if destination.endpoint is not None and not sandbox:
-        reader.add(f"{place}.endpoint", "an endpoint may be overridden in the sandbox only", "take it out", item)
-    if sandbox and destination.endpoint is None:
-        reader.add(
-            f"{place}.endpoint",
-            "the sandbox needs an endpoint on this machine",
-            "start `nestaudience sandbox` and name its address",
-            item,
-        )
-    if sandbox and destination.endpoint is not None and not destination.endpoint.startswith(_LOOPBACK):
-        reader.add(f"{place}.endpoint", "the sandbox talks to this machine only", "use localhost and the sandbox's port", item)
-    if destination.terms_accepted_by is None or destination.terms_accepted_on is None:
-        reader.add(f"{place}.terms_accepted_by", "nobody is named who accepted the platform's terms", "name who and when", item)
-
-
-def _affected(document: Document, item: tuple[str, int] | None) -> frozenset[AudienceKey] | None:
-    """The audiences that depend on one entry of the file, by the raw text of the file; None when all do."""
-    if item is None:
-        return None
-    name, n = item
-    raw = document[name][n] if isinstance(document[name][n], dict) else {}
-    covered = raw.get("controllers") if name == "texts" else []
-    if not isinstance(covered, list) or (name == "texts" and not covered):
-        return None
-    audiences = document.get("audiences")
-    keys = set()
-    for audience in audiences if isinstance(audiences, list) else []:
-        if not isinstance(audience, dict):
-            continue
-        recipient = RECIPIENT_OF.get(str(audience.get("destination")))
-        same = {
-            "audiences": audience is raw,
-            "controllers": audience.get("controller") == raw.get("key"),
-            "recipients": recipient is not None and recipient.value == raw.get("key"),
-            "destinations": audience.get("destination") == raw.get("name"),
-            "segments": (audience.get("controller"), audience.get("segment")) == (raw.get("controller"), raw.get("code")),
-            "ad_accounts": (audience.get("controller"), audience.get("destination"))
-            == (raw.get("controller"), raw.get("destination")),
-            "texts": audience.get("controller") in covered,
-        }[name]
-        if same:
-            value = recipient.value if recipient else "unknown"
-            keys.add(audience_key(str(audience.get("controller")), str(audience.get("segment")), value))
-    return frozenset(keys)
-
-
 def ledger_of(document: Document) -> tuple[Environment, LedgerTable]:
     """The two things that must be right before anything else can be read: the environment, and where the ledger lies.
 
     Raises `NeedsFix`: `config_unusable`.
     """
-    reader = _Reader(document)
+    reader = Reader(document)
     reader.read()
     ledger = reader.singles.get("ledger")
     if reader.environment is None or ledger is None:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER, View
 from nestaudience.customers.port import CustomerStore, Sheet, Snapshot
+from nestaudience.errors import NeedsFix
 from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.screening.engine import TOKEN, EngineLimits, fetch, open_engine, tokens_to_uuid
@@ -84,6 +85,10 @@ class LastLook:
         at = self._clock()
         ids = self._screened.people.account_ids.take(rows.column("row_no").combine_chunks()) if rows.num_rows else _NOBODY
         with self._store.snapshot() as snapshot:
+            if any(not problem.is_warning for problem in snapshot.problems):
+                raise NeedsFix(
+                    "feed_incomplete", "the last look", "a view or column went missing during the run; mend it, then run again"
+                )
             fresh = self._fresh(snapshot, at)
             touched = self._touched(audience, fresh)
             touched_ids = self._screened.people.account_ids.take(touched.column("account_row").combine_chunks().drop_null())

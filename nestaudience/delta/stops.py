@@ -32,29 +32,29 @@ def closed_gates(
     malformed = _malformed_controllers(screened)
     found: dict[AudienceKey, tuple[Gate, ...]] = {}
     for key, audience in settings.audiences.items():
-        gates = list(everywhere)
+        gates = [*everywhere, *_list_gates(key, gone, renumbered)]
         if key in settings.stopped:
             gates.append(stop_additions("config", "mend what `nestaudience check` lists for this audience", exit_code=2))
         if audience.controller.key in malformed:
-            gates.append(
-                only_noes("feed_malformed", "too many values do not parse; see `nestaudience check`, mend the store's views")
-            )
+            next_step = "too many values do not parse; see `nestaudience check`, mend the store's views"
+            gates.append(only_noes("feed_malformed", next_step))
         if audience.table.destination in absent:
             gates.append(stop_additions("destination_absent", "give the destination its credentials", exit_code=2))
-        if key in gone:
-            gates.append(
-                stop_additions("list_gone", "give the audience another number to start a new list, or take it out", exit_code=2)
-            )
-        if key in renumbered:
-            gates.append(
-                stop_additions(
-                    "renumbered", "put the list's number back; another starts a new list once this one is gone", exit_code=2
-                )
-            )
         if ended(audience, today):
             gates.append(stop_additions("ended", "its last day has passed; extend `ends_on`, or end the audience", exit_code=0))
         found[key] = tuple(gates)
     return found
+
+
+def _list_gates(key: AudienceKey, gone: frozenset[AudienceKey], renumbered: frozenset[AudienceKey]) -> list[Gate]:
+    gates = []
+    if key in gone:
+        next_step = "give the audience another number to start a new list, or take it out"
+        gates.append(stop_additions("list_gone", next_step, exit_code=2))
+    if key in renumbered:
+        next_step = "put the list's number back; another starts a new list once this one is gone"
+        gates.append(stop_additions("renumbered", next_step, exit_code=2))
+    return gates
 
 
 def _feed(problems: Iterable[StoreProblem]) -> list[Gate]:

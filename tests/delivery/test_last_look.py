@@ -8,7 +8,7 @@ from typing import Any
 from later_world import LISTS, LaterWorld
 from nights import SandboxWorld
 
-from nestaudience import sync
+from nestaudience import judging, sync
 from nestaudience.sandbox.world import StoreFile
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.vocabulary import AudienceKey, Recipient
@@ -57,7 +57,7 @@ def address_of(world: LaterWorld, account: str) -> str:
 
 
 def run_night(
-    world: LaterWorld, between: Callable[[sync.Run], None], note: sync.Note = sync.silent
+    world: LaterWorld, between: Callable[[sync.Run], None], note: judging.Note = judging.silent
 ) -> tuple[sync.Outcome, list[dict[str, Any]]]:
     """A night in its steps, with something between the removals and the additions; the outcome, and the run's entries."""
     with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts, sync.Run(parts, note=note) as run:
