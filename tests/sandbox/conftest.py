@@ -1,6 +1,21 @@
-"""Makes the row-by-row reference under `tests/reference` importable when this directory runs alone."""
+"""A running sandbox and the real SDK's clients on it, for every test of the sandbox."""
 
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import pytest
+from google_calls import clients, running_sandbox
+
+from nestaudience.destinations.google_connection import Clients
+from nestaudience.sandbox.data_manager import DataManagerSandbox
+
+
+@pytest.fixture
+def sandbox() -> Iterator[DataManagerSandbox]:
+    yield from running_sandbox()
+
+
+@pytest.fixture
+def google(sandbox: DataManagerSandbox) -> Iterator[Clients]:
+    connected = clients(sandbox)
+    yield connected
+    connected.close()

@@ -2,7 +2,6 @@
 
 import base64
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -31,7 +30,6 @@ from google_calls import (
     refused,
     removal,
     remove,
-    running_sandbox,
     status,
     user_list,
 )
@@ -41,18 +39,6 @@ from nestaudience.destinations.google_connection import (
 )
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.google_state import SandboxAccount
-
-
-@pytest.fixture
-def sandbox() -> Iterator[DataManagerSandbox]:
-    yield from running_sandbox()
-
-
-@pytest.fixture
-def google(sandbox: DataManagerSandbox) -> Iterator[Clients]:
-    connected = clients(sandbox)
-    yield connected
-    connected.close()
 
 
 def test_every_row_of_the_table_has_a_test_and_every_such_test_a_row() -> None:

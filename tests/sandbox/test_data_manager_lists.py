@@ -1,11 +1,9 @@
 """The local Data Manager, asked by the real SDK over TLS: its lists, and how long members stay."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import grpc
-import pytest
 from google.ads import datamanager_v1 as dm
 from google_calls import (
     ACCOUNT,
@@ -13,7 +11,6 @@ from google_calls import (
     PRECONDITION,
     STATUS,
     addition,
-    clients,
     create,
     digest,
     ingest,
@@ -23,7 +20,6 @@ from google_calls import (
     refused,
     removal,
     remove,
-    running_sandbox,
     status,
     user_list,
 )
@@ -33,18 +29,6 @@ from nestaudience.destinations.google_connection import (
 )
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.google_state import RemoteList
-
-
-@pytest.fixture
-def sandbox() -> Iterator[DataManagerSandbox]:
-    yield from running_sandbox()
-
-
-@pytest.fixture
-def google(sandbox: DataManagerSandbox) -> Iterator[Clients]:
-    connected = clients(sandbox)
-    yield connected
-    connected.close()
 
 
 def test_b25_names_are_unique_in_an_account(google: Clients) -> None:

@@ -1,6 +1,5 @@
 """The local Data Manager, asked by the real SDK over TLS: consent, results, order, quotas."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import grpc
@@ -14,7 +13,6 @@ from google_calls import (
     REASONS,
     STATUS,
     addition,
-    clients,
     destination,
     digest,
     ingest,
@@ -24,7 +22,6 @@ from google_calls import (
     refused,
     removal,
     remove,
-    running_sandbox,
     status,
 )
 
@@ -32,18 +29,6 @@ from nestaudience.destinations.google_connection import (
     Clients,
 )
 from nestaudience.sandbox.data_manager import DataManagerSandbox
-
-
-@pytest.fixture
-def sandbox() -> Iterator[DataManagerSandbox]:
-    yield from running_sandbox()
-
-
-@pytest.fixture
-def google(sandbox: DataManagerSandbox) -> Iterator[Clients]:
-    connected = clients(sandbox)
-    yield connected
-    connected.close()
 
 
 @pytest.mark.parametrize(

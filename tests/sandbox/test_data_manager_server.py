@@ -1,6 +1,5 @@
 """The local Data Manager as a server: faults on demand, counts, TLS, its clock, its control."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import grpc
@@ -10,7 +9,6 @@ from google_calls import (
     ACCOUNT,
     START,
     addition,
-    clients,
     digest,
     ingest,
     list_id,
@@ -18,7 +16,6 @@ from google_calls import (
     refused,
     removal,
     remove,
-    running_sandbox,
     status,
 )
 
@@ -35,18 +32,6 @@ from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.data_manager_control import SandboxControl
 from nestaudience.sandbox.faults import Fault, FaultKind
-
-
-@pytest.fixture
-def sandbox() -> Iterator[DataManagerSandbox]:
-    yield from running_sandbox()
-
-
-@pytest.fixture
-def google(sandbox: DataManagerSandbox) -> Iterator[Clients]:
-    connected = clients(sandbox)
-    yield connected
-    connected.close()
 
 
 @pytest.mark.parametrize(
