@@ -2,7 +2,6 @@
 
 import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -142,17 +141,27 @@ class CanarySite:
 
     def command(self, step: str, *words: str, file_limit: int | None = None, **environment: str) -> int:
         """A command as a process of its own; what it says is kept in `out`. `file_limit`: no file may grow beyond so many bytes."""
-
-        def limited() -> None:
-            if file_limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-
+        # The limit is set by the new process itself: code between fork and exec would run gRPC's fork handlers, which may abort.
+        limit = (
+            "import os, resource, sys; n = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (n, n)); "
+            "os.execv(sys.argv[2], sys.argv[2:])"
+        )
+        limited = [] if file_limit is None else [sys.executable, "-c", limit, str(file_limit)]
         with (self.out / f"{step}.stdout").open("wb") as told, (self.out / f"{step}.stderr").open("wb") as warned:
             process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-m", "nestaudience", *words, "--config", str(self.place.config)],
+                [
+                    *limited,
+                    sys.executable,
+                    "-X",
+                    "faulthandler",
+                    "-m",
+                    "nestaudience",
+                    *words,
+                    "--config",
+                    str(self.place.config),
+                ],
                 cwd=self.folder,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_LOGGING_LEVEL": "DEBUG"} | environment,
-                preexec_fn=limited,
                 stdout=told,
                 stderr=warned,
             )

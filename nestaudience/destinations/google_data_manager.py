@@ -65,7 +65,7 @@ class GoogleDataManager:
         silence()
         self._settings = settings
         self._sleep = sleep
-        self._clients: Clients = connect(settings)
+        self._connected: Clients | None = connect(settings)
 
     def find_list(self, account: Account, code: str) -> ListFacts | None:
         """The account's own list with this code, or None when the account, read with our credentials, has none.
@@ -165,8 +165,18 @@ class GoogleDataManager:
         return _error(code, where)
 
     def close(self) -> None:
-        """Close the channels. Calls after it find nothing to send with."""
-        self._clients.close()
+        """End the use of this destination: a call after it finds nothing to send with. Its channels end with the process.
+
+        gRPC's own close was seen to wait for ever, with the interpreter's lock held, at the end of about one night in fifty
+        (grpcio 1.85.1, 2026-11-22): a process that has done its work must not hang on that.
+        """
+        self._connected = None
+
+    @property
+    def _clients(self) -> Clients:
+        if self._connected is None:
+            raise ValueError("the destination is closed")
+        return self._connected
 
     def _send(self, prepared: PreparedRequest) -> str:
         ingestion = self._clients.ingestion
