@@ -54,6 +54,10 @@ _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,256}")
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 
 
+_ENDED: Final[list[Clients]] = []
+"""Clients that are not used any more; see `GoogleDataManager.close`."""
+
+
 class GoogleDataManager:
     """`Destination` to Google Ireland Ltd. `sleep` waits between repetitions of a read (seconds)."""
 
@@ -168,8 +172,10 @@ class GoogleDataManager:
         """End the use of this destination: a call after it finds nothing to send with. Its channels end with the process.
 
         gRPC's own close was seen to wait for ever, with the interpreter's lock held, at the end of about one night in fifty
-        (grpcio 1.85.1, 2026-11-22): a process that has done its work must not hang on that.
+        (grpcio 1.85.1, 2026-11-22): a process that has done its work must not hang on that. Letting go of a channel closes it too.
         """
+        if self._connected is not None:
+            _ENDED.append(self._connected)
         self._connected = None
 
     @property
