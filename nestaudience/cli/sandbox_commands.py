@@ -3,14 +3,17 @@
 import os
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from nestaudience.cli import output
 from nestaudience.cli.options import Json, guarded
+
+APPLY_AFTER: Final = timedelta(seconds=20)
+"""How long the sandbox takes before a request shows on a list, when somebody waits in front of it."""
 
 Folder = Annotated[Path, typer.Option("--folder", help="The folder in which everything lies.")]
 
@@ -38,7 +41,7 @@ def _serve(folder: Path, accounts: int, port: int) -> None:
     from nestaudience.sandbox.world import build_store
 
     now = datetime.now(UTC)
-    with site.open_sandbox(SandboxClock(now, ticking=time.monotonic), port=port) as server:
+    with site.open_sandbox(SandboxClock(now, ticking=time.monotonic), port=port, apply_after=APPLY_AFTER) as server:
         place = site.Site(folder)
         if not place.config.exists():
             place = site.lay_out(folder, endpoint=server.endpoint, randomness=os.urandom)
@@ -46,6 +49,9 @@ def _serve(folder: Path, accounts: int, port: int) -> None:
             build_store(place.store, seed=1, accounts=accounts, now=now)
         site.publish(folder, server)
         output.say(f"The sandbox answers at {server.endpoint}. Stop it with Ctrl-C; it forgets its lists then.")
+        output.say(
+            f"What is sent to it shows on its lists {APPLY_AFTER.seconds} seconds later; at Google that takes half an hour to a day."
+        )
         output.say(f"In another terminal:  nestaudience plan --config {place.config}")
         output.say(f"                      nestaudience run nightly --config {place.config}")
         output.say(f"                      nestaudience sandbox --folder {folder} --lists")
