@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
-from zoneinfo import ZoneInfo
 
 from nestaudience.config.settings import Audience
 from nestaudience.customers.contract import FEED_STATUS
@@ -26,9 +24,8 @@ from nestaudience.parts import Parts
 from nestaudience.screening.engine import open_engine
 from nestaudience.screening.intake import Intake, read_all
 from nestaudience.screening.screen import Screened, screen
-from nestaudience.vocabulary import AudienceKey
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey
 
-STOCKHOLM: Final = ZoneInfo("Europe/Stockholm")
 Note = Callable[[str, str, int], None]
 """Progress: a step, a key, and how many rows or people were just done."""
 

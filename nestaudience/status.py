@@ -8,17 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from nestaudience.audit.transfers import Request, Transfer, read_transfers
 from nestaudience.config.settings import Problem, Settings, ended
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.lease import WRITER, holder
 from nestaudience.ledger.memory import SILENCE, OpenBatch, RemoteList
-from nestaudience.vocabulary import Operation, RunKind
+from nestaudience.vocabulary import STOCKHOLM, Operation, RunKind
 from nestaudience.wiring import Evidence
 
-STOCKHOLM: Final = ZoneInfo("Europe/Stockholm")
 DUE_AT: Final = time(6, 0)
 """From this hour in Stockholm on, the night of the day must have had its run (it starts at 03:30)."""
 QUIET: Final = timedelta(days=10)

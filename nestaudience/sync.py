@@ -27,14 +27,14 @@ from nestaudience.delivery.lists import bind_list, confirm_list
 from nestaudience.delivery.salts import Salts
 from nestaudience.delta.gates import Gate
 from nestaudience.errors import NestAudienceError
-from nestaudience.judging import STOCKHOLM, Judged, Note, judge, silent
+from nestaudience.judging import Judged, Note, judge, silent
 from nestaudience.ledger.anchor import anchor
 from nestaudience.ledger.checkpoint import SignedCheckpoint
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
 from nestaudience.parts import Parts
-from nestaudience.vocabulary import AudienceKey, Operation, Purpose, RunId, RunKind
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Operation, Purpose, RunId, RunKind
 
 
 @dataclass(slots=True)

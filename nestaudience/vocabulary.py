@@ -6,6 +6,10 @@ reason that applies is the primary one.
 
 from enum import StrEnum
 from typing import Final, NewType
+from zoneinfo import ZoneInfo
+
+STOCKHOLM: Final = ZoneInfo("Europe/Stockholm")
+"""The zone in which times are shown, and by which a night has its date. Everything is kept in UTC."""
 
 ControllerId = NewType("ControllerId", str)
 """Key of a group company that answers for its own customers' data."""

@@ -11,17 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pyarrow as pa
 
 from nestaudience.audit.transfers import TRANSFER_TYPES, Request, Transfer, read_transfers
-from nestaudience.vocabulary import RunKind
+from nestaudience.vocabulary import STOCKHOLM, RunKind
 
 __all__ = ["BATCH_COLUMNS", "TRANSFER_COLUMNS", "TRANSFER_TYPES", "Column", "Filters", "batches", "transfers"]
-
-STOCKHOLM: Final = ZoneInfo("Europe/Stockholm")
 
 
 class Column(NamedTuple):

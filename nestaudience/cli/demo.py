@@ -7,8 +7,7 @@ were on a list before and are on one after.
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -51,20 +50,20 @@ def run_demo(folder: Path, *, accounts: int, seed: int, today: datetime, quiet: 
             folder, endpoint=server.endpoint, randomness=os.urandom, smallest_list=None if accounts >= 50_000 else 100
         )
         site.publish(folder, server)
-        with _prefect_home(folder / "prefect"):
-            _say(quiet, f"Building a store of {accounts} accounts in {place.store} ...")
-            build_store(place.store, seed=seed, accounts=accounts, now=clock.now())
-            first = _night(place, server, clock, "The first night", quiet=quiet)
-            before = _on_lists(server)
-            _say(quiet, "\nA day passes: people withdraw, object, change address, are erased, leave, join.")
-            clock.advance(timedelta(hours=23))
-            old = _digests_of_everybody(place, clock.now())
-            facts = advance_store(place.store, seed=seed + 1, now=clock.now())
-            second = _night(place, server, clock, "The second night", quiet=quiet)
-            after = _on_lists(server)
-            story = _story(facts, old, before, after)
-            if not quiet:
-                _show_end(place, story)
+        _prefect_home(folder / "prefect")
+        _say(quiet, f"Building a store of {accounts} accounts in {place.store} ...")
+        build_store(place.store, seed=seed, accounts=accounts, now=clock.now())
+        first = _night(place, server, clock, "The first night", quiet=quiet)
+        before = _on_lists(server)
+        _say(quiet, "\nA day passes: people withdraw, object, change address, are erased, leave, join.")
+        clock.advance(timedelta(hours=23))
+        old = _digests_of_everybody(place, clock.now())
+        facts = advance_store(place.store, seed=seed + 1, now=clock.now())
+        second = _night(place, server, clock, "The second night", quiet=quiet)
+        after = _on_lists(server)
+        story = _story(facts, old, before, after)
+        if not quiet:
+            _show_end(place, story)
     expected = all(row["still_on_a_list"] == 0 for kind, row in story.items() if kind in LEAVERS)
     return {"folder": str(folder), "first_night": first, "second_night": second, "people": story, "as_expected": expected}
 
@@ -149,9 +148,7 @@ def _say(quiet: bool, text: str) -> None:
         output.say(text)
 
 
-@contextmanager
-def _prefect_home(folder: Path) -> Iterator[None]:
-    """Prefect keeps its database in the demo's folder, and its server's start out of the way."""
+def _prefect_home(folder: Path) -> None:
+    """Prefect keeps its database in the demo's folder."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ.setdefault("PREFECT_HOME", str(folder.absolute()))
-    yield

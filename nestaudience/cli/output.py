@@ -8,16 +8,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final
-from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from nestaudience.errors import NestAudienceError
+from nestaudience.vocabulary import STOCKHOLM
 
-STOCKHOLM: Final = ZoneInfo("Europe/Stockholm")
 Cell = str | int | bool | None
 
 

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nestaudience.cli import output
-from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, guarded
+from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 from nestaudience.errors import MustStop
 
 if TYPE_CHECKING:
@@ -21,17 +21,12 @@ run_app = typer.Typer(no_args_is_help=True, help="Run a flow now.")
 keys_app = typer.Typer(no_args_is_help=True, help="The keys of this installation.")
 
 
-def now() -> datetime:
-    """The present time, UTC."""
-    return datetime.now(UTC)
-
-
 def check(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Check configuration, store, ledger, keys, credentials and due dates: all problems at once."""
     with guarded(as_json):
         from nestaudience.checks import check_everything
 
-        findings = check_everything(config, clock=now)
+        findings = check_everything(config, clock=clock)
         problems = [finding for finding in findings if not finding.warning]
         if as_json:
             output.as_json({"ok": not problems, "findings": [finding.as_dict() for finding in findings]})
@@ -50,9 +45,9 @@ def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
         from nestaudience.wiring import open_parts
 
         with (
-            open_parts(config, clock=now) as parts,
+            open_parts(config, clock=clock) as parts,
             output.progress(watched=not as_json) as watch,
-            judge(parts, now(), watch) as judged,
+            judge(parts, clock(), watch) as judged,
         ):
             if as_json:
                 output.as_json(plan_document(judged, parts.settings.problems))
@@ -159,7 +154,7 @@ def nightly(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
         raise typer.Exit(outcome.exit_code)
 
 
-def run_nightly(config: Path, watch: output.Watcher, clock: Callable[[], datetime] = now) -> "Outcome":
+def run_nightly(config: Path, watch: output.Watcher, clock: Callable[[], datetime] = clock) -> "Outcome":
     """One night through Prefect, in this process. Raises the error that stopped it, and `MustStop`: `prefect_failed` when Prefect itself did."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.nightly import nightly as flow

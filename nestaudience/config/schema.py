@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from nestaudience.vocabulary import EventSource, Purpose, Recipient
+from nestaudience.vocabulary import Purpose, Recipient
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """A key: lower-case letters, digits, underscores."""
@@ -18,7 +18,6 @@ Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./
 SecretName = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:.+)$")]
 """Where a secret lies: `env:NAME` or `file:PATH`. Never the secret."""
 Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
-DataInput = Literal["orders", "visits", "clicks"]
 DISCLOSED_INPUTS: Final = frozenset({"orders", "visits", "clicks"})
 
 
@@ -206,6 +205,5 @@ SINGLES: Final[dict[str, type[_Table]]] = {
 }
 """The tables of which a file has one."""
 
-Sources = dict[str, EventSource]
 Document = dict[str, Any]
 """The file as TOML gives it."""

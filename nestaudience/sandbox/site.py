@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from nestaudience.errors import NeedsFix
 from nestaudience.ledger.keys import create_keys
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.google_state import SandboxAccount
+from nestaudience.vocabulary import STOCKHOLM
 
 ACCOUNTS: Final = ("1110000001", "1110000002", "1110000003")
 """The ad accounts of the example configuration."""
@@ -89,5 +89,5 @@ def publish(folder: Path, sandbox: DataManagerSandbox) -> None:
 
 def start_of_night(day: datetime) -> datetime:
     """03:30 in Stockholm on this day, in UTC."""
-    local = day.astimezone(ZoneInfo("Europe/Stockholm")).replace(hour=3, minute=30, second=0, microsecond=0)
+    local = day.astimezone(STOCKHOLM).replace(hour=3, minute=30, second=0, microsecond=0)
     return local.astimezone(day.tzinfo)

@@ -17,9 +17,6 @@ TOPICS: Final = {
 AUTHORS: Final = ("Maja Lindvall", "Torsten Äng", "Inga-Lill Sköld", "Peder Höök", "Sanna Wrede", "Ossian Falk")
 """Invented authors of the bookseller."""
 
-SITE_TOPICS: Final = frozenset({"laptops", "coffee"})
-"""Topics with a segment that is built on visits."""
-
 
 @dataclass(frozen=True, slots=True)
 class Trade:
