@@ -77,6 +77,27 @@ class RunKind(StrEnum):
     SANDBOX = "sandbox"
 
 
+class Mode(StrEnum):
+    """What a run sends to the lists in its scope."""
+
+    DIFF = "diff"
+    """What brings each list into line."""
+    RESEND = "resend"
+    """That, and everybody who should be there once more."""
+
+
+class Cause(StrEnum):
+    """Why a person did something by hand. Free text is kept elsewhere, under a case."""
+
+    CAMPAIGN_START = "campaign_start"
+    FEED_FAULT = "feed_fault"
+    RULE_CHANGE = "rule_change"
+    PLATFORM_FAULT = "platform_fault"
+    MISSED_NIGHT = "missed_night"
+    TEST = "test"
+    OTHER_SEE_CASE = "other_see_case"
+
+
 class Reason(StrEnum):
     """Why an account is not eligible, in order of report. A reason's bit in a mask is its position here."""
 

@@ -13,13 +13,11 @@ from datetime import datetime
 from pathlib import Path
 
 from nestaudience.config.load import from_document, from_text, ledger_of, parse
-from nestaudience.config.schema import DestinationTable
 from nestaudience.config.settings import Problem, Settings
 from nestaudience.customers import store_of
 from nestaudience.customers.port import CustomerStore
-from nestaudience.destinations import destination_class
 from nestaudience.destinations.port import Destination
-from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
+from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.checkpoint import Signer
 from nestaudience.ledger.engine import open_ledger
@@ -30,7 +28,7 @@ from nestaudience.parts import Clock as Clock
 from nestaudience.parts import Evidence as Evidence  # handed on: whoever opens parts has their types
 from nestaudience.parts import Parts as Parts
 from nestaudience.screening.engine import EngineLimits
-from nestaudience.vocabulary import Environment
+from nestaudience.transports import open_destination, secret
 
 
 def open_evidence(config: Path, clock: Clock, *, read_only: bool = False) -> Evidence:
@@ -69,7 +67,7 @@ def _opened(evidence: Evidence, clock: Clock, randomness: Randomness) -> Iterato
     absent: dict[str, NestAudienceError] = {}
     for name, table in settings.destinations.items():
         try:
-            destinations[name] = _open_destination(table, evidence)
+            destinations[name] = open_destination(table, evidence.environment, evidence.base)
         except NestAudienceError as error:
             absent[name] = error.with_traceback(None)
     spill = settings.engine.spill_directory
@@ -119,56 +117,6 @@ def open_keys(evidence: Evidence) -> KeyRing:
     if kind == "env":
         return keys_from_text(secret(evidence.table.keys, evidence.base))
     return load_keys(evidence.base / place)
-
-
-def secret(name: str, base: Path) -> str:
-    """The secret of this name (`env:NAME` or `file:PATH`). Raises `NeedsFix`: `secret_missing`; the message has the name, not the secret."""
-    kind, _, place = name.partition(":")
-    value: str | None = None
-    if kind == "env":
-        value = os.environ.get(place)
-    else:
-        try:
-            value = (base / place).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            value = None
-    if not value:
-        raise NeedsFix("secret_missing", name, "set it, or correct its name in the configuration")
-    return value
-
-
-def _open_destination(table: DestinationTable, evidence: Evidence) -> Destination:
-    """One destination with its credentials. An endpoint of our own is for the sandbox only, whatever the file says."""
-    from nestaudience.destinations import google_connection as google
-
-    terms = table.terms_accepted_by is not None and table.terms_accepted_on is not None
-    if evidence.environment is Environment.SANDBOX:
-        if table.endpoint is None or table.certificate is None or table.credentials is None:
-            raise NeedsFix("sandbox_endpoint", table.name, "name endpoint, certificate and credentials of the sandbox")
-        certificate = secret(f"file:{table.certificate}", evidence.base).encode()
-        try:
-            endpoint = google.SandboxEndpoint(table.endpoint, certificate)
-        except ValueError:
-            endpoint = None
-        if endpoint is None:
-            raise NeedsFix("sandbox_endpoint", table.name, "the sandbox is on this machine: name it as localhost:PORT")
-        settings = google.GoogleDataManagerSettings(
-            google.SandboxToken(secret(table.credentials, evidence.base)),
-            terms,
-            endpoint,
-            timeout_seconds=table.timeout_seconds,
-        )
-    else:
-        if table.endpoint is not None:
-            raise MustStop("endpoint_override", table.name, "an endpoint may be overridden in the sandbox only; take it out")
-        source: google.ServiceAccountFile | google.ApplicationDefault = google.ApplicationDefault()
-        if table.credentials is not None:
-            kind, _, place = table.credentials.partition(":")
-            path = secret(table.credentials, evidence.base) if kind == "env" else place
-            source = google.ServiceAccountFile(evidence.base / path)
-        settings = google.GoogleDataManagerSettings(source, terms, timeout_seconds=table.timeout_seconds)
-    opened: Destination = destination_class(table.name)(settings)
-    return opened
 
 
 def _make_directory(path: Path) -> None:

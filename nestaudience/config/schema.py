@@ -17,6 +17,8 @@ Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./
 """The number of a document or case kept elsewhere."""
 SecretName = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:.+)$")]
 """Where a secret lies: `env:NAME` or `file:PATH`. Never the secret."""
+DestinationName = Literal["google_data_manager", "meta"]
+"""The transports that a configuration may name."""
 Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 DISCLOSED_INPUTS: Final = frozenset({"orders", "visits", "clicks"})
 
@@ -41,6 +43,8 @@ class Controller(_Table):
     code: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,3}$")]
     joint_with: tuple[str, ...] = ()
     """Must stay empty: joint controllers are not supported."""
+    state: Literal["active", "divested"] = "active"
+    """`divested`: it left the group. Nobody joins its lists any more, and they are emptied."""
 
 
 class RecipientTable(_Table):
@@ -118,9 +122,13 @@ class Gates(_Table):
 class DestinationTable(_Table):
     """One transport to a recipient: credentials by name; endpoint and certificate only in the sandbox."""
 
-    name: Literal["google_data_manager"]
+    name: DestinationName
     credentials: SecretName | None = None
-    """A service account's key file or token. Left out, the machine's own identity is used (production)."""
+    """A service account's key file (Google; left out, the machine's own identity is used), or the token of a system user (Meta)."""
+    app_secret: SecretName | None = None
+    """Meta: the secret of the app, for the proof that goes with each call."""
+    api_version: Annotated[str, StringConstraints(pattern=r"^v[0-9]{1,3}\.[0-9]$")] | None = None
+    """Meta: the version of the API; left out, the one that the SDK was made for."""
     endpoint: str | None = None
     certificate: str | None = None
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 120
@@ -134,9 +142,11 @@ class AdAccount(_Table):
     """Which ad account belongs to which controller: the binding that a batch is checked against."""
 
     controller: str
-    destination: Literal["google_data_manager"]
+    destination: DestinationName
     account_id: Digits
     login_account_id: Digits | None = None
+    state: Literal["active", "retiring", "closed"] = "active"
+    """`retiring`: its lists are emptied and deleted. `closed`: nothing is sent there any more."""
 
 
 class Approval(_Table):
@@ -174,14 +184,14 @@ class AudienceTable(_Table):
 
     controller: str
     segment: str
-    destination: Literal["google_data_manager"]
+    destination: DestinationName
     number: Annotated[int, Field(ge=1, le=9999)]
     membership_days: Annotated[int, Field(ge=7, le=540)] = 30
     ends_on: date | None = None
     smallest_list: Annotated[int, Field(ge=100)] | None = None
 
 
-RECIPIENT_OF: Final[dict[str, Recipient]] = {"google_data_manager": Recipient.GOOGLE}
+RECIPIENT_OF: Final[dict[str, Recipient]] = {"google_data_manager": Recipient.GOOGLE, "meta": Recipient.META}
 """Which recipient a destination reaches."""
 
 LISTS: Final[dict[str, type[_Table]]] = {

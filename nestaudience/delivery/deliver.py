@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
 from nestaudience.config.settings import Audience
+from nestaudience.delivery.answers import Answer, answer_of
 from nestaudience.delivery.guard import inspect
 from nestaudience.delivery.held import Held
 from nestaudience.delivery.last_look import LastLook
@@ -46,7 +47,7 @@ from nestaudience.ledger.keys import KeyRing, Randomness
 from nestaudience.ledger.log import TransferLog, keep_batch_leaves
 from nestaudience.ledger.memory import Memory, RemoteList
 from nestaudience.ledger.merkle import root_of
-from nestaudience.vocabulary import Operation
+from nestaudience.vocabulary import Operation, Recipient
 
 LOOK_LASTS: Final = timedelta(seconds=60)
 Tell = Callable[[str, str, int], None]
@@ -180,7 +181,8 @@ class Delivery:
             kept.column("digest").combine_chunks(),
             [],
         )
-        first_id = self._request(transfer, number, Operation.ADD, people, _signals(kept))
+        signals = _signals(kept) if self._line.destination.recipient is Recipient.GOOGLE else None
+        first_id = self._request(transfer, number, Operation.ADD, people, signals)
         self._remember_sent(kept, first_id)
 
     def _leave_now(self, transfer: str, leaving: pa.Table) -> None:
@@ -243,21 +245,28 @@ class Delivery:
         count = len(batch.digests)
         fields: dict[str, Value] = {"transfer_id": transfer, "batch_id": batch.batch_id.hex(), "code": "", "request_id": ""}
         values: dict[str, object] = {}
+        known: Answer | None = None
+        at = utc_text(self._tools.clock())
         match receipt:
-            case Accepted(request_id):
+            case Accepted(request_id, settlement):
                 fields |= {"outcome": "accepted", "request_id": request_id}
                 values = {"state": "accepted", "request_id": request_id}
+                known = None if settlement is None else answer_of(settlement, count)
             case Refused(code):
                 fields |= {"outcome": "refused", "code": code}
-                values = {"state": "refused", "settled_at": utc_text(self._tools.clock())}
+                values = {"state": "refused", "settled_at": at}
                 self.sent.refused[code] = self.sent.refused.get(code, 0) + count
             case NoReceipt(code):
                 fields |= {"outcome": "unknown", "code": code}
                 values = {"state": "unknown"}
                 self.sent.unknown[code] = self.sent.unknown.get(code, 0) + count
+        entries = [(EntryType.BATCH_RESULT, self._context(), fields)]
+        if known is not None:  # the platform said at once what became of it
+            audience = self._line.audience.key
+            entries.append((EntryType.PLATFORM_STATUS, self._context(), known.fields(batch.batch_id, transfer, audience)))
+            values |= known.changes(at)
         self._tools.log.append_and_seal(
-            [(EntryType.BATCH_RESULT, self._context(), fields)],
-            lambda connection, _indices: self._tools.memory.set_batch(connection, batch_no, values),
+            entries, lambda connection, _indices: self._tools.memory.set_batch(connection, batch_no, values)
         )
         self.sent.batches += 1
         if isinstance(receipt, Accepted):

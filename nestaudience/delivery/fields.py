@@ -5,7 +5,7 @@ from nestaudience.delta.plan import AudiencePlan
 from nestaudience.hashing.addresses import NORMALISER_VERSION
 from nestaudience.ledger.entries import Value
 from nestaudience.ledger.memory import RemoteList
-from nestaudience.vocabulary import Operation
+from nestaudience.vocabulary import Operation, Recipient
 
 
 def funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
@@ -43,7 +43,7 @@ def intent_fields(audience: Audience, remote: RemoteList, transfer: str, operati
         "purpose": "ad_matching",
         "legal_basis": "consent",
         "data_category": "hashed account e-mail address",
-        "consent_signals": ["ad_personalization", "ad_user_data"] if adds else [],
+        "consent_signals": ["ad_personalization", "ad_user_data"] if adds and audience.recipient.key is Recipient.GOOGLE else [],
         "normaliser_version": NORMALISER_VERSION,
         "dpia": approval.dpia,
         "approved_by": approval.approver,

@@ -7,39 +7,24 @@ possible is sent by the next delivery.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from sqlalchemy.engine import Connection
 
+from nestaudience.delivery.answers import LAPSED, Answer, answer_of
 from nestaudience.delivery.deliver import Tools
-from nestaudience.destinations.port import (
-    Destination,
-    Failed,
-    NeverSeen,
-    PartlyRefused,
-    Settlement,
-    StillProcessing,
-    Succeeded,
-)
+from nestaudience.destinations.port import Destination
 from nestaudience.errors import NestAudienceError
 from nestaudience.ledger.entries import EntryType, Value, utc_text
 from nestaudience.ledger.memory import Memory, RemoteList, SentBatch
-from nestaudience.vocabulary import Operation
-
-CONSENT_CODES: Final = frozenset({"denied_consent", "no_consent", "unknown_consent"})
-"""Counts of these in an answer mean that a platform disagrees with us about consent: an incident."""
+from nestaudience.vocabulary import Operation, Recipient
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What is now known of one batch. `state` is its new state in the ledger, `rejected` how many people the platform refused."""
+    """One batch, and what is now known of it."""
 
     batch: SentBatch
-    state: str
-    outcome: str
-    records: int
-    rejected: int
-    codes: tuple[tuple[str, int], ...]
+    answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +37,7 @@ class Asked:
 
     def states(self) -> dict[int, str]:
         """Batch number -> new state."""
-        return {answer.batch.batch_no: answer.state for answer in self.answered}
+        return {each.batch.batch_no: each.answer.state for each in self.answered}
 
 
 def ask(memory: Memory, lists: Mapping[int, RemoteList], destinations: Mapping[str, Destination], now: datetime) -> Asked:
@@ -72,36 +57,25 @@ def ask(memory: Memory, lists: Mapping[int, RemoteList], destinations: Mapping[s
             unreachable.add(remote.destination)
             waiting += 1
             continue
-        answer = _answer(batch, settlement)
+        answer = answer_of(settlement, batch.people)
         if answer is None:
             waiting += 1
         else:
-            answered.append(answer)
+            answered.append(Answered(batch, answer))
     answered += _lapsed(memory, lists, now)
     return Asked(tuple(answered), waiting, tuple(errors))
 
 
-def _answer(batch: SentBatch, settlement: Settlement) -> Answered | None:
-    match settlement:
-        case StillProcessing():
-            return None
-        case Succeeded(records, warnings):
-            return Answered(batch, "confirmed", "succeeded", records, 0, warnings)
-        case PartlyRefused(records, errors):
-            return Answered(batch, "partly", "partly_refused", records, sum(count for _, count in errors), errors)
-        case Failed(errors):
-            return Answered(batch, "refused", "failed", 0, batch.people, errors)
-        case NeverSeen(code):
-            return Answered(batch, "unknown", "never_seen", 0, 0, ((code, batch.people),))
-
-
 def _lapsed(memory: Memory, lists: Mapping[int, RemoteList], now: datetime) -> list[Answered]:
-    """Additions that the platform has dropped by itself: older than the list's duration since they were sent."""
+    """Additions that Google has dropped by itself: older than the list's duration since they were sent. Meta does not say what a second addition does
+    to somebody's time there, so nobody is taken for gone.
+    """
     found = []
     for batch in memory.batches(frozenset({"confirmed", "partly", "unknown", "prepared"})):
-        days = lists[batch.list_no].membership_days
-        if batch.operation is Operation.ADD and _time(batch.sent_at) + timedelta(days=days) < now:
-            found.append(Answered(batch, "lapsed", "lapsed", 0, 0, ()))
+        remote = lists[batch.list_no]
+        ends = _time(batch.sent_at) + timedelta(days=remote.membership_days)
+        if batch.operation is Operation.ADD and remote.recipient == Recipient.GOOGLE and ends < now:
+            found.append(Answered(batch, LAPSED))
     return found
 
 
@@ -113,23 +87,15 @@ def write_down(answers: Iterable[Answered], lists: Mapping[int, RemoteList], too
     entries = []
     changes: list[tuple[int, dict[str, object]]] = []
     at = utc_text(now)
-    for answer in answers:
-        remote = lists[answer.batch.list_no]
-        fields: dict[str, Value] = {
-            "batch_id": answer.batch.batch_id.hex(),
-            "transfer_id": answer.batch.transfer_id,
-            "audience": remote.audience,
-            "state": answer.outcome,
-            "records": answer.records,
-            "rejected": answer.rejected,
-            "codes": dict(answer.codes),
-        }
+    for each in answers:
+        remote, batch = lists[each.batch.list_no], each.batch
+        fields = each.answer.fields(batch.batch_id, batch.transfer_id, remote.audience)
         entries.append((EntryType.PLATFORM_STATUS, tools.context(remote.controller), fields))
-        disagreed = {code: count for code, count in answer.codes if code in CONSENT_CODES}
+        disagreed = each.answer.consent_counts()
         if disagreed:
             incident: dict[str, Value] = {"code": "consent_counts", "audience": remote.audience, "counts": disagreed}
             entries.append((EntryType.INCIDENT, tools.context(remote.controller), incident))
-        changes.append((answer.batch.batch_no, {"state": answer.state, "settled_at": at, "rejected": answer.rejected}))
+        changes.append((batch.batch_no, each.answer.changes(at)))
     if not entries:
         return 0
 

@@ -42,7 +42,7 @@ class Target:
 class Batch:
     """The people of one request, after the last look. Made in `delivery` only.
 
-    `consent` is needed for additions and must be None for removals.
+    `consent` is needed for additions at Google, the only recipient that takes such signals, and must be None otherwise.
     """
 
     batch_id: bytes
@@ -55,8 +55,8 @@ class Batch:
             raise ValueError("a batch id has 16 bytes")
         if len(self.digests) == 0 or not self.digests.without_null():
             raise ValueError("a batch has at least one person, and a digest for each")
-        if (self.consent is not None) != (self.operation is Operation.ADD):
-            raise ValueError("consent goes with additions, and with nothing else")
+        if (self.consent is not None) != (self.operation is Operation.ADD and self.digests.recipient is Recipient.GOOGLE):
+            raise ValueError("consent signals go with additions at Google, and with nothing else")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +74,6 @@ class Prepared(Protocol):
 
     def contents(self) -> Contents:
         """Parse the bytes that will go out, and say what they hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The platform took the request; `request_id` asks for its result later."""
-
-    request_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The platform refused the request, provably without effect. `code` is from the destination's error table."""
-
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoReceipt:
-    """No answer, or none that says what happened: the request may have had its effect."""
-
-    code: str
-
-
-Receipt = Accepted | Refused | NoReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +113,34 @@ class NeverSeen:
 
 
 Settlement = StillProcessing | Succeeded | PartlyRefused | Failed | NeverSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The platform took the request; `request_id` asks for its result later.
+
+    `settlement`: what became of it, where the platform says so in the same answer.
+    """
+
+    request_id: str
+    settlement: Succeeded | PartlyRefused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The platform refused the request, provably without effect. `code` is from the destination's error table."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoReceipt:
+    """No answer, or none that says what happened: the request may have had its effect."""
+
+    code: str
+
+
+Receipt = Accepted | Refused | NoReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,12 @@ class Destination(Protocol):
 
     def read_list(self, target: Target) -> ListFacts | None:
         """The list with this id; None only when an authenticated read of the account proves that it is gone."""
+
+    def lists(self, account: Account) -> tuple[ListFacts, ...]:
+        """Every customer list of this account that takes contact data, ours and foreign ones."""
+
+    def delete_list(self, target: Target) -> None:
+        """Delete a list for good; a list that is gone already is no error. Raises `NotKnown` as well when the answer was lost."""
 
     def prepare(self, target: Target, batch: Batch) -> Prepared:
         """Build the one request of a batch."""

@@ -1,0 +1,96 @@
+"""What a run is asked to do: which lists, how, for which night, and why. Pure; it opens nothing and judges nobody.
+
+The nightly run is the job without a filter. A backfill is the same job with one: the same steps and gates, no way around either.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from nestaudience.config.settings import Audience, Settings
+from nestaudience.errors import NeedsFix
+from nestaudience.vocabulary import Cause, Mode, RunKind
+
+OLDEST_NIGHT: Final = timedelta(days=31)
+"""A backfill uses the consents of today; a night longer ago is no night that it could repair."""
+_CASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,79}")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which audiences: those that every non-empty set lets through. Empty sets mean all."""
+
+    controllers: frozenset[str] = frozenset()
+    segments: frozenset[str] = frozenset()
+    destinations: frozenset[str] = frozenset()
+
+    def takes(self, audience: Audience) -> bool:
+        """True for an audience that the run is about."""
+        return all(
+            not wanted or found in wanted
+            for wanted, found in (
+                (self.controllers, audience.controller.key),
+                (self.segments, audience.segment.code),
+                (self.destinations, audience.table.destination),
+            )
+        )
+
+    @property
+    def whole(self) -> bool:
+        """True when nothing is filtered."""
+        return not (self.controllers or self.segments or self.destinations)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run's orders. `for_night` names the night that is repaired; `cause` and `case_id` say why a person started it."""
+
+    kind: RunKind = RunKind.NIGHTLY
+    scope: Scope = Scope()
+    mode: Mode = Mode.DIFF
+    for_night: date | None = None
+    cause: Cause | None = None
+    case_id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind is RunKind.NIGHTLY and (self.mode is not Mode.DIFF or not self.scope.whole or self.for_night is not None):
+            raise ValueError("the nightly run brings every list into line, for its own night")
+
+
+def backfill(
+    settings: Settings, today: date, *, scope: Scope, mode: Mode, for_night: date | None, cause: Cause, case_id: str
+) -> Job:
+    """A checked backfill. `today` is the day in Stockholm.
+
+    Raises `NeedsFix`: `backfill_refused`, with everything that is wrong at once: names that the configuration does not know, a filter that
+    leaves no audience, a night in the future or too long ago, a case that is missing or no reference.
+    """
+    wrong = [*_unknown(settings, scope), *_wrong_night(for_night, today), *_wrong_case(cause, case_id)]
+    if not wrong and not any(scope.takes(audience) for audience in settings.audiences.values()):
+        wrong.append("no audience is in all of the named controllers, segments and destinations")
+    if wrong:
+        raise NeedsFix("backfill_refused", "the backfill's parameters", "; ".join(wrong))
+    return Job(RunKind.BACKFILL, scope, mode, for_night, cause, case_id)
+
+
+def _unknown(settings: Settings, scope: Scope) -> list[str]:
+    audiences = settings.audiences.values()
+    known: dict[str, tuple[frozenset[str], set[str]]] = {
+        "controllers": (scope.controllers, {audience.controller.key for audience in audiences}),
+        "segments": (scope.segments, {audience.segment.code for audience in audiences}),
+        "destinations": (scope.destinations, {audience.table.destination for audience in audiences}),
+    }
+    return [f"{word}: name only {', '.join(sorted(have))}" for word, (asked, have) in known.items() if asked - have]
+
+
+def _wrong_night(for_night: date | None, today: date) -> list[str]:
+    if for_night is None or today - OLDEST_NIGHT <= for_night <= today:
+        return []
+    return [f"for_night: a day from {(today - OLDEST_NIGHT).isoformat()} to {today.isoformat()}"]
+
+
+def _wrong_case(cause: Cause, case_id: str) -> list[str]:
+    if case_id and _CASE.fullmatch(case_id) is None:
+        return ["case: letters, digits and _ . / - only, at most 80"]
+    return ["case: other_see_case needs one"] if cause is Cause.OTHER_SEE_CASE and not case_id else []

@@ -1,0 +1,70 @@
+"""From a destination's table and its secrets to an opened destination, one function for each platform.
+
+Secrets are read here, by name, and handed on; they are in no error and no log. It sends nothing.
+"""
+
+import os
+from pathlib import Path
+
+from nestaudience.config.schema import DestinationTable
+from nestaudience.destinations import destination_class
+from nestaudience.destinations.port import Destination
+from nestaudience.errors import MustStop, NeedsFix
+from nestaudience.vocabulary import Environment
+
+
+def secret(name: str, base: Path) -> str:
+    """The secret of this name (`env:NAME` or `file:PATH`). Raises `NeedsFix`: `secret_missing`; the message has the name, not the secret."""
+    kind, _, place = name.partition(":")
+    value: str | None = None
+    if kind == "env":
+        value = os.environ.get(place)
+    else:
+        try:
+            value = (base / place).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            value = None
+    if not value:
+        raise NeedsFix("secret_missing", name, "set it, or correct its name in the configuration")
+    return value
+
+
+def open_destination(table: DestinationTable, environment: Environment, base: Path) -> Destination:
+    """One destination with its credentials; paths are relative to `base`. An endpoint of our own is for the sandbox only, whatever the file says.
+
+    Raises `NeedsFix`: `secret_missing`, `sandbox_endpoint`, and what the destination raises; `MustStop`: `endpoint_override`.
+    """
+    if environment is not Environment.SANDBOX and table.endpoint is not None:
+        raise MustStop("endpoint_override", table.name, "an endpoint may be overridden in the sandbox only; take it out")
+    return _google(table, environment, base)
+
+
+def _google(table: DestinationTable, environment: Environment, base: Path) -> Destination:
+    from nestaudience.destinations import google_connection as google
+
+    terms = table.terms_accepted_by is not None and table.terms_accepted_on is not None
+    if environment is Environment.SANDBOX:
+        if table.endpoint is None or table.certificate is None or table.credentials is None:
+            raise NeedsFix("sandbox_endpoint", table.name, "name endpoint, certificate and credentials of the sandbox")
+        certificate = secret(f"file:{table.certificate}", base).encode()
+        try:
+            endpoint = google.SandboxEndpoint(table.endpoint, certificate)
+        except ValueError:
+            endpoint = None
+        if endpoint is None:
+            raise NeedsFix("sandbox_endpoint", table.name, "the sandbox is on this machine: name it as localhost:PORT")
+        settings = google.GoogleDataManagerSettings(
+            google.SandboxToken(secret(table.credentials, base)),
+            terms,
+            endpoint,
+            timeout_seconds=table.timeout_seconds,
+        )
+    else:
+        source: google.ServiceAccountFile | google.ApplicationDefault = google.ApplicationDefault()
+        if table.credentials is not None:
+            kind, _, place = table.credentials.partition(":")
+            path = secret(table.credentials, base) if kind == "env" else place
+            source = google.ServiceAccountFile(base / path)
+        settings = google.GoogleDataManagerSettings(source, terms, timeout_seconds=table.timeout_seconds)
+    opened: Destination = destination_class(table.name)(settings)
+    return opened
