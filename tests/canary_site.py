@@ -22,7 +22,7 @@ from nestaudience.sandbox.google_state import SandboxAccount
 from nestaudience.sandbox.world import StoreFile, build_store
 from nestaudience.sandbox.world_day import advance_store
 from nestaudience.sandbox.world_schema import moment
-from nestaudience.sync import Outcome, Run, nightly
+from nestaudience.sync import Outcome, Run, run
 from nestaudience.wiring import open_parts
 
 ROOT: Final = Path(__file__).parents[1]
@@ -120,15 +120,15 @@ class CanarySite:
             try:
                 with (
                     open_parts(self.place.config, clock=self.clock.now, randomness=os.urandom) as parts,
-                    Run(parts, actor="test") as run,
+                    Run(parts, actor="test") as here,
                 ):
-                    keys = run.judge()
+                    keys = here.judge()
                     between()
                     for key in keys:
-                        run.remove(key)
+                        here.remove(key)
                     for key in keys:
-                        run.add(key)
-                    self.outcomes[step] = run.finish()
+                        here.add(key)
+                    self.outcomes[step] = here.finish()
                     self.codes[step] = self.outcomes[step].exit_codes
             except Exception as error:  # noqa: BLE001 (whatever escapes is written down and searched)
                 (self.out / f"{step}.traceback").write_text("".join(traceback.format_exception(error)))
@@ -137,7 +137,7 @@ class CanarySite:
     def one_call(self, step: str) -> None:
         """One night by the public function."""
         with loud(self.out / f"{step}.log"), open_parts(self.place.config, clock=self.clock.now) as parts:
-            self.codes[step] = nightly(parts).exit_codes
+            self.codes[step] = run(parts).exit_codes
 
     def command(self, step: str, *words: str, file_limit: int | None = None, **environment: str) -> int:
         """A command as a process of its own; what it says is kept in `out`. `file_limit`: no file may grow beyond so many bytes."""

@@ -81,7 +81,7 @@ class SandboxWorld:
     def night(self) -> sync.Outcome:
         """One whole nightly run, now."""
         with open_parts(self.config, clock=self.clock.now, randomness=self.randomness) as parts:
-            return sync.nightly(parts)
+            return sync.run(parts)
 
     def plan(self) -> tuple[AudiencePlan, ...]:
         """The dry run, now."""

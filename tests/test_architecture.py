@@ -44,7 +44,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wiring": WORDS | STORE | {"hashing", "screening", "ledger", "customers", "destinations", "config", "parts", "transports"},
     # what people use
     "checks": WORDS | {"wiring", "parts", "destinations.port"},
-    "status": WORDS | {"wiring", "parts", "ledger", "audit", "config", "delivery"},
+    "preview": WORDS | {"judging", "parts", "jobs", "ledger"},
+    "endings": WORDS | {"sync", "judging", "jobs", "parts", "delivery", "ledger"},
+    "unfinished": WORDS | {"parts", "ledger"},
+    "status": WORDS | {"wiring", "parts", "ledger", "audit", "config", "delivery", "delta.stops"},
     "audit": WORDS | {"ledger"},
     "sandbox": WORDS | {"screening.rules", "ledger.keys"},
     "flows": WORDS | {"judging", "sync", "wiring", "parts", "jobs"},

@@ -50,6 +50,11 @@ class Held:
         """The ledger's row ids of these rows."""
         return _one(self.rows.column("member_id").take(numbers))
 
+    def added_by(self, batch_nos: frozenset[int]) -> pa.Array:
+        """The numbers of the rows that these batches added: int64."""
+        mine = pc.is_in(self.rows.column("batch_added"), value_set=pa.array(sorted(batch_nos), pa.int64()))
+        return pa.array(pc.indices_nonzero(mine), pa.int64())
+
     def open(self, numbers: pa.Array, recipient: Recipient, keys: KeyRing, tokens: Tokens) -> Digests:
         """The digests of these rows. Raises `MustStop`: `sealed_digest_damaged` when one does not fit the token kept beside it."""
         rows = self.rows.take(numbers)

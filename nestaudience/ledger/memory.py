@@ -5,7 +5,7 @@ too much, never too little. It sends nothing and decides nothing about people; w
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -163,6 +163,13 @@ class Memory:
         """Batches in these states, in order."""
         query = sa.select(BATCH).where(BATCH.c.state.in_(states)).order_by(BATCH.c.batch_no)
         return tuple(_sent_batch(row) for row in read(self.engine, lambda c: c.execute(query).all()))
+
+    def additions_of(self, transfer_ids: Iterable[str]) -> frozenset[int]:
+        """The numbers of the batches by which these transfers added people."""
+        adds = sa.select(BATCH.c.batch_no).where(
+            BATCH.c.operation == Operation.ADD.value, BATCH.c.transfer_id.in_(list(transfer_ids))
+        )
+        return frozenset(read(self.engine, lambda c: c.execute(adds).scalars().all()))
 
     def ever_filled(self) -> frozenset[int]:
         """Lists to which somebody was ever sent, unless every request was refused."""
