@@ -1,10 +1,10 @@
 """What a configuration must not drop while lists still hold people: their audiences, their bindings, and the credentials that reach them.
 
-Pure: the new configuration, the last accepted one and the audiences that hold people in; the new one out, mended and with its problems. Removals go on
+Pure: the new configuration, the last accepted one and the audiences that hold people in; the new one out, mended, with its problems. Removals go on
 from what is mended; nobody joins such a list.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from nestaudience.config.schema import DestinationTable
@@ -47,7 +47,7 @@ def _closed(settings: Settings, held: set[AudienceKey]) -> Iterator[Problem]:
             yield Problem("ad_accounts.state", what, 'set it to "retiring" until its lists are empty', frozenset({key}))
 
 
-def _dropped(names: list[str], settings: Settings, former: Settings, held: set[AudienceKey]) -> Iterator[Problem]:
+def _dropped(names: Sequence[str], settings: Settings, former: Settings, held: set[AudienceKey]) -> Iterator[Problem]:
     for name in names:
         keys = {
             key
