@@ -26,7 +26,12 @@ from nestaudience.sandbox.meta_state import FLAGGED, MetaAccount, MetaList, Meta
 VERSIONS: Final = ("v25.0", "v26.0")
 LONGEST_URL: Final = 20_000
 PAGE: Final = b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Sorry, something went wrong.</h1></body></html>"
-ODD_ERRORS: Final[tuple[dict[str, Any], ...]] = ({"error": None}, {"error": "unwell"}, {"error": {"code": "100", "error_data": "{"}}, {"error": []})
+ODD_ERRORS: Final[tuple[dict[str, Any], ...]] = (
+    {"error": None},
+    {"error": "unwell"},
+    {"error": {"code": "100", "error_data": "{"}},
+    {"error": []},
+)
 
 
 class MetaSandbox:
@@ -73,13 +78,13 @@ class MetaSandbox:
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="meta-sandbox", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop listening, and cut what is open; calls that hang are let go."""
-        self._stopping.set()
+        """Stop listening, and cut what is open; calls that hang are let go and get no answer."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server.cut_all()
             self._server = None
+        self._stopping.set()
 
     def __enter__(self) -> "MetaSandbox":
         self.start()

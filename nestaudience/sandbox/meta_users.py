@@ -39,8 +39,8 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """The session object of a request."""
+class Upload:
+    """The session object of a request: which session, which batch of it, and whether that is the last."""
 
     session_id: int | None
     number: int
@@ -139,10 +139,10 @@ def _unwrapped(data: list[Any]) -> list[Any] | None:
     return [row[0] for row in data]
 
 
-def _batch(text: str | None) -> Batch | Refusal:
+def _batch(text: str | None) -> Upload | Refusal:
     """The session of a request; none at all is a session of its own."""
     if text is None:
-        return Batch(None, 1, last=True)
+        return Upload(None, 1, last=True)
     given = _parsed(text)
     if not isinstance(given, dict):
         return refuse.invalid()
@@ -151,10 +151,10 @@ def _batch(text: str | None) -> Batch | Refusal:
         return refuse.invalid()
     if type(number) is not int or number < 1 or type(last) is not bool:
         return refuse.invalid()
-    return Batch(session_id, number, last)
+    return Upload(session_id, number, last)
 
 
-def _session(state: MetaState, account_id: str, list_id: str | None, batch: Batch, *, addition: bool) -> Session | Refusal:
+def _session(state: MetaState, account_id: str, list_id: str | None, batch: Upload, *, addition: bool) -> Session | Refusal:
     """The session that a batch belongs to; its first batch must have number 1. An id serves one list and one direction."""
     if batch.session_id is None:
         return Session(state.own_session_id(), list_id, addition, state.clock.now())
@@ -166,7 +166,7 @@ def _session(state: MetaState, account_id: str, list_id: str | None, batch: Batc
     return session if (session.list_id, session.addition) == (list_id, addition) else refuse.invalid()
 
 
-def _taken(state: MetaState, account_id: str, session: Session, batch: Batch, rows: Rows) -> bool:
+def _taken(state: MetaState, account_id: str, session: Session, batch: Upload, rows: Rows) -> bool:
     """Count a batch in. False when its session has ended: then it is discarded, silently.
 
     A session ends 90 minutes after its first batch, and after its last one for batches that it has not had.
