@@ -75,7 +75,7 @@ class MetaSandbox:
         self._stopping.clear()
         self._server = LoopbackServer(self._port, self._serve)
         self._port = self._server.server_port
-        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="meta-sandbox", daemon=True).start()
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="meta-sandbox", daemon=True).start()
 
     def stop(self) -> None:
         """Stop listening, and cut what is open; calls that hang are let go and get no answer."""

@@ -192,8 +192,12 @@ def test_bodies_that_are_no_form(meta: MetaSandbox, graph: Graph, capfd: pytest.
             raw.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n{body}".encode())
             assert raw.recv(100).split()[1] == status
     with socket.create_connection((host, int(port)), timeout=5) as raw:
-        raw.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\npayload=".encode())
-    assert graph.get(target).status == 200
+        form = "payload=" + json.dumps(payload(1))
+        kind = "Content-Type: application/x-www-form-urlencoded"
+        raw.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{kind}\r\nContent-Length: {len(form) + 1}\r\n\r\n{form}".encode())
+        raw.shutdown(socket.SHUT_WR)
+        assert raw.recv(100) == b""
+    assert meta.members(ACCOUNT, target) == frozenset()
     assert capfd.readouterr() == ("", "")
 
 

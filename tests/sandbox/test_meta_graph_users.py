@@ -135,6 +135,7 @@ def test_m22_two_shapes(meta: MetaSandbox, graph: Graph) -> None:
     flat = payload(schema="EMAIL_SHA256", data=[digest(1)], is_raw=False)
     nested = payload(schema="EMAIL_SHA256", data=[[digest(2)]], is_raw=False)
     rows, single = graph.made(), graph.made()
+    assert graph.remove(rows, payload=flat).status == 200
     assert graph.add(rows, 1).status == 200
     assert graph.add(single, payload=flat).status == 200
     assert graph.add(single, payload=nested).status == 200
@@ -205,10 +206,12 @@ def test_m28_reading_sessions(meta: MetaSandbox, graph: Graph) -> None:
     graph.add(target, 2, session=session(2, last=True))
     (told,) = graph.get(f"{target}/sessions", session_id="7").body["data"]
     assert (told["num_received"], told["stage"], "end_time" in told) == ("3", "finished", True)
+    graph.add(graph.made(), 2, session=session(session_id=10))
     assert len(graph.get(f"{target}/sessions").body["data"]) == 2
+    assert graph.get(f"{target}/sessions", session_id="10").body == {"data": []}
     assert graph.get(f"{target}/sessions", session_id="9").body == {"data": []}
     assert graph.get(f"{target}/sessions", session_id="x").codes == INVALID
-    assert meta.seen("ReadSessions") == 5
+    assert meta.seen("ReadSessions") == 6
 
 
 def test_m29_small_removals(meta: MetaSandbox, graph: Graph) -> None:
@@ -219,6 +222,7 @@ def test_m29_small_removals(meta: MetaSandbox, graph: Graph) -> None:
     assert graph.remove(target, 1).status == 200
     assert graph.remove(target, 2).codes == SMALL
     assert graph.delete(f"{target}/users", payload=payload(2)).codes == SMALL
+    meta.lists(ACCOUNT)[0].refuse_small_removals_below = 9
     assert graph.remove(target, 99).status == 200
     assert len(meta.members(ACCOUNT, target)) == 8
     meta.lists(ACCOUNT)[0].refuse_small_removals_below = 0
@@ -292,6 +296,12 @@ def test_m39_changes_that_take_time(meta: MetaSandbox, graph: Graph) -> None:
     meta.advance(timedelta(minutes=50))
     assert meta.members(ACCOUNT, target) == {digest(1), digest(2)}
     assert graph.get(target, fields="operation_status").body["operation_status"]["code"] == 200
+    meta.apply_after = timedelta(hours=1)
+    graph.add(target, 3)
+    meta.apply_after = timedelta(minutes=10)
+    graph.remove(target, 3)
+    meta.advance(timedelta(hours=2))
+    assert digest(3) in meta.members(ACCOUNT, target)
     other = meta.add_list(ACCOUNT, MetaList("", "n", "d"))
     graph.add(other.list_id, 1)
     meta.drop_list(ACCOUNT, other.list_id)
