@@ -65,8 +65,8 @@ class MetaList:
 
     @property
     def integration_code(self) -> str:
-        """The code of a client that keeps one: Meta has no field for it but the description."""
-        return self.description
+        """The code of a client that keeps one: Meta has no field for it, so it is the first word of the name."""
+        return self.display_name.partition(" ")[0]
 
     @property
     def open(self) -> bool:
