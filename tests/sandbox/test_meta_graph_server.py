@@ -235,7 +235,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def test_a_second_terminal_can_ask(meta: MetaSandbox, graph: Graph) -> None:
-    target = graph.made("shown", description="code shown")
+    target = graph.made("shown", description="shown")
     meta.apply_after = timedelta(hours=1)
     graph.add(target, 1)
     with MetaSandboxControl(meta.endpoint, meta.token) as control:
@@ -246,7 +246,7 @@ def test_a_second_terminal_can_ask(meta: MetaSandbox, graph: Graph) -> None:
             ACCOUNT,
             target,
             "shown",
-            "code shown",
+            "shown",
             True,
             1,
         )
