@@ -43,6 +43,7 @@ class Held:
         columns["digest"] = _uuid(self.rows.column("digest_token"))
         flags = ("confirmed", "in_flight", "removing", "owed")
         columns |= {name: pc.cast(self.rows.column(name), pa.bool_()) for name in flags}
+        columns["again"] = _one(self.rows.column("again"))
         table = pa.table([columns[name] for name in HELD_SCHEMA.names], schema=HELD_SCHEMA)
         return table.filter(pc.is_valid(table.column("audience_no")))
 
