@@ -46,6 +46,9 @@ _FAILURES: Final = {
     FaultKind.INTERNAL: grpc.StatusCode.INTERNAL,
     FaultKind.EXHAUSTED_UNEXPLAINED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     FaultKind.MALFORMED_DETAILS: grpc.StatusCode.INVALID_ARGUMENT,
+    # What gRPC makes of an answer that is no gRPC at all.
+    FaultKind.HTML_OK: grpc.StatusCode.UNKNOWN,
+    FaultKind.EMPTY_BODY: grpc.StatusCode.UNKNOWN,
 }
 
 
