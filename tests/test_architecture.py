@@ -104,6 +104,7 @@ FENCES = {
     "flows/fence.py": 1,
     "nestaudience/cli/options.py": 1,
     "nestaudience/destinations/google_data_manager.py": 1,
+    "nestaudience/destinations/meta.py": 1,
 }
 """Where everything is caught, and how often: each turns what it caught into a code."""
 LONGEST_FILE, LONGEST_FUNCTION, LONG_FUNCTION = 420, 60, 40
