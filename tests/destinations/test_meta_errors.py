@@ -19,7 +19,7 @@ from facebook_business.api import FacebookAdsApi
 from nestaudience.destinations.meta import Meta, _Wire
 from nestaudience.destinations.meta_errors import LOST, MEANINGS, REMEDIES, remedy_of
 from nestaudience.destinations.meta_settings import MetaSettings
-from nestaudience.destinations.port import Account, Batch, ListSpec, NoReceipt, Prepared, Refused, Target
+from nestaudience.destinations.port import Accepted, Account, Batch, ListSpec, NoReceipt, Prepared, Refused, Target
 from nestaudience.errors import MustStop, NeedsFix, NestAudienceError, NotKnown, TryAgain
 from nestaudience.hashing.digests import Digests
 from nestaudience.vocabulary import Operation, Recipient
@@ -271,6 +271,14 @@ def test_a_limit_says_how_long_to_wait(pair: tuple[AnsweringHttp, Meta], waiting
     raised = assert_raised(lambda: meta.find_list(ACCOUNT, "c"), TryAgain, "quota_exhausted")
     assert raised.after == waiting.after  # type: ignore[attr-defined]
     assert len(server.calls) == 1  # further calls would make the wait longer
+    reply = server.answer(server.calls[0])
+    prepared = ready(pair)
+    server.always(reply)
+    receipt = meta.send(prepared)
+    assert receipt == Refused("quota_exhausted")
+    error = meta.error_of(receipt.code, "x")
+    assert isinstance(error, TryAgain)
+    assert error.after == waiting.after
 
 
 # --- the wire
@@ -299,6 +307,18 @@ def test_what_was_prepared_is_what_goes_out_byte_for_byte(pair: tuple[AnsweringH
     assert url.path == f"/{FacebookAdsApi.API_VERSION}/{TARGET.list_id}/users"
     assert set(parse_qs(url.query)) == {"access_token", "appsecret_proof"}
     assert len(call.url) < 300
+
+
+def test_the_wire_keeps_nothing_of_a_request(pair: tuple[AnsweringHttp, Meta]) -> None:
+    server, meta = pair
+    prepared = ready(pair)
+    server.always(told({"num_received": 1, "num_invalid_entries": 1, "invalid_entry_samples": {"0": DIGEST}}))
+    assert isinstance(meta.send(prepared), Accepted)
+    connected = meta._connected
+    assert connected is not None
+    kept = {name: value for name, value in vars(connected.wire).items() if isinstance(value, bytes | str) or value is None}
+    assert kept == {"_expected": b"", "_answer": None}
+    assert connected.wire.take() is None
 
 
 def test_a_request_that_was_changed_on_its_way_is_not_sent() -> None:
