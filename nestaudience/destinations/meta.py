@@ -78,7 +78,13 @@ class _Wire(HTTPAdapter):
         """Wait for one request with exactly this body."""
         self._expected = body
         self.changed = False
-        self.answer: Answer | None = None
+        self._answer: Answer | None = None
+
+    def take(self) -> Answer | None:
+        """The answer, if one came. It and the body are kept here no longer: both may hold digests."""
+        answer = self._answer
+        self._expected, self._answer = b"", None
+        return answer
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         """Send it; raises ValueError, with nothing sent, for a request that is not the prepared one."""
@@ -90,7 +96,7 @@ class _Wire(HTTPAdapter):
             raise ValueError("a request that is not the prepared one")
         response = super().send(request, *args, **options)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        self.answer = Answer(response.status_code, headers, response.content)
+        self._answer = Answer(response.status_code, headers, response.content)
         return response
 
 
@@ -134,6 +140,7 @@ class Meta:
         self._sleep = sleep
         self._connected: _Connection | None = _connect(settings)
         self._owners: dict[str, str] = {}
+        self._wait: float | None = None
 
     def find_list(self, account: Account, code: str) -> ListFacts | None:
         """The account's own list whose name begins with this code, or None when the account, read with our credentials, has none.
@@ -237,6 +244,7 @@ class Meta:
             raise TypeError("a destination sends what it prepared itself")
         answer = self._call("POST", (prepared.list_id, "users"), prepared.fields(), prepared.message)
         if isinstance(answer, Trouble):
+            self._wait = answer.after
             return Refused(answer.code) if answer.without_effect else NoReceipt(answer.lost)
         return receipt_of(prepared, answer)
 
@@ -256,8 +264,8 @@ class Meta:
         return settlement_of(answer, session_id)
 
     def error_of(self, code: str, where: str) -> NestAudienceError:
-        """The error, by remedy, for a code of this destination."""
-        return _error(code, where)
+        """The error, by remedy, for a code of this destination; with the wait that Meta named when it last refused a request."""
+        return _raised(Trouble(code, without_effect=True, after=self._wait), where)
 
     def close(self) -> None:
         """End the use of this destination and close its connections: a call after it finds nothing to send with."""
@@ -315,9 +323,9 @@ class Meta:
             connected.api.call(method, path, params=dict(fields or {}))
         except Exception as error:  # noqa: BLE001  whatever an SDK raises after the first byte, the effect is open
             failure = _kind_of(error)
+        answer = connected.wire.take()
         if connected.wire.changed:
             return Trouble("not_as_prepared", without_effect=True)
-        answer = connected.wire.answer
         return Trouble(failure or "unreadable", without_effect=False) if answer is None else result_of(answer)
 
 
