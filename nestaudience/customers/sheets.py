@@ -23,6 +23,10 @@ BATCH_ROWS: Final = 65_536
 """How many rows a sheet has at most."""
 IDS_AT_ONCE: Final = 2_000
 """How many account ids one statement names at most."""
+_DAYS: Final = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+_LEAP_DAY: Final = "([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29"
+READABLE_TIME: Final = f"^([0-9]{{4}}-{_DAYS}|{_LEAP_DAY})T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?(Z|\\+00:00)$"
+"""A moment of the contract as text, ISO 8601 in UTC: a regular expression that PostgreSQL and Arrow read alike."""
 UNREADABLE: Final = "\ufffd"
 """What a text that is no UTF-8 reads as; no rule accepts it as a value."""
 
@@ -75,13 +79,13 @@ def stretches(accounts: pa.StringArray) -> Iterator[list[str]]:
 
 def sheet(view: View, names: Sequence[str], batch: pa.RecordBatch) -> Sheet:
     """The sheet of a batch whose columns are these: the address apart from the facts, and every text valid."""
-    whole = _valid_text(batch)
+    whole = valid_text(batch)
     columns: dict[str, Any] = dict(zip(names, whole.columns, strict=True))
     addresses = Addresses(columns.pop("email")) if view.has_email else None
     return Sheet(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)), addresses)
 
 
-def _valid_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+def valid_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch, with every text that is not UTF-8 replaced. Not every store enforces an encoding."""
     valid = True
     try:

