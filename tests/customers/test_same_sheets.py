@@ -149,7 +149,7 @@ def build_all(tmp_path: Path, postgres: Postgres) -> dict[str, Building]:
     return builders(tmp_path, postgres)
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=25)
 @given(rows=hostile())
 def test_hostile_values_read_the_same_everywhere(rows: Rows, build_all: dict[str, Building]) -> None:
     stores = {kind: build(rows) for kind, build in build_all.items()}
