@@ -5,7 +5,7 @@ Heavy imports stay inside the commands, so that `--help` answers at once.
 
 import typer
 
-from nestaudience.cli import audit_commands, ending_commands, run_commands, sandbox_commands, status_command
+from nestaudience.cli import audit_commands, contract_command, ending_commands, run_commands, sandbox_commands, status_command
 
 app = typer.Typer(
     name="nestaudience",
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(sandbox_commands.demo)
 app.command()(sandbox_commands.sandbox)
+app.command()(contract_command.contract)
 app.command()(run_commands.check)
 app.command()(run_commands.plan)
 app.add_typer(run_commands.run_app, name="run")

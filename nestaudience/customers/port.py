@@ -76,8 +76,12 @@ class Snapshot(Protocol):
 class CustomerStore(Protocol):
     """A source of snapshots. Raises `NeedsFix` when it cannot be opened, `TryAgain` when it is busy."""
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """One consistent, read-only view of everything, from its first read until it is closed."""
+    def snapshot(self, *, live: bool = False) -> AbstractContextManager[Snapshot]:
+        """One consistent, read-only view of everything, from its first read until it is closed.
+
+        `live` asks for the store as it is now, where a copy that lags behind may serve otherwise. One read at a time: finish or
+        leave one before the next.
+        """
 
     def check(self) -> tuple[StoreProblem, ...]:
         """Names, types, duplicates and unusable times of every view: all problems at once. Reads whole views."""

@@ -84,7 +84,7 @@ class LastLook:
         """Look at a batch of additions: `rows` as `Delta.additions` gives them; no rows looks at the list alone."""
         at = self._clock()
         ids = self._screened.people.account_ids.take(rows.column("row_no").combine_chunks()) if rows.num_rows else _NOBODY
-        with self._store.snapshot() as snapshot:
+        with self._store.snapshot(live=True) as snapshot:
             if any(not problem.is_warning for problem in snapshot.problems):
                 raise NeedsFix(
                     "feed_incomplete", "the last look", "a view or column went missing during the run; mend it, then run again"

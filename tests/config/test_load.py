@@ -126,6 +126,10 @@ PLACES = [
     ("gates", 5, "all"),
     ("policy", ..., "all"),
     ("store.kind", "oracle", "all"),
+    ("store.kind", "postgres", "all"),
+    ("store.path", ..., "all"),
+    ("store.url", "env:SHOP_URL", "all"),
+    ("store.url", "postgresql://u:p@h/db", "all"),
     ("engine.threads", "two", "all"),
     ("texts", 5, "all"),
     ("controllers", ..., None),
@@ -277,3 +281,31 @@ def test_garbage_anywhere_is_a_problem_or_harmless_and_never_quoted(way: tuple[s
     except NeedsFix as error:
         said = str(error)
     assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"kind": "sqlite"}, "needs `path`"),
+        ({"kind": "parquet", "url": "env:X", "path": "p"}, "only a postgres store"),
+        ({"kind": "sqlite", "live_url": "env:X", "path": "p"}, "only a postgres store"),
+        ({"kind": "postgres"}, "needs `url`"),
+        ({"kind": "postgres", "live_url": "env:X"}, "needs `url`"),
+        ({"kind": "postgres", "url": "env:X", "path": "p"}, "not `path`"),
+    ],
+)
+def test_a_store_has_the_place_of_its_kind(table: dict[str, str], said: str) -> None:
+    found = from_document(document() | {"store": table}, document())
+    assert [(p.path, said in p.message) for p in found.problems] == [("store", True)]
+    assert found.store == from_document(document()).store
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"kind": "parquet", "path": "views"},
+        {"kind": "postgres", "url": "env:SHOP_URL", "live_url": "file:live", "views_schema": "ads"},
+    ],
+)
+def test_every_kind_of_store_can_be_named(table: dict[str, str]) -> None:
+    assert from_document(document() | {"store": table}).problems == ()
