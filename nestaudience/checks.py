@@ -59,7 +59,7 @@ def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
 
 
 def _accounts(parts: Parts) -> Iterator[Finding]:
-    """Every bound ad account, read once with our credentials: can it be read, and does it hold customer lists that are not ours?"""
+    """Every bound ad account, read once with our credentials, and how many customer lists it holds that are not ours."""
     asked: set[tuple[str, str]] = set()
     ours = {(remote.destination, remote.list_id) for remote in parts.memory.lists()}
     for audience in parts.settings.audiences.values():

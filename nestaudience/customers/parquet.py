@@ -93,6 +93,7 @@ class ParquetSnapshot:
         *,
         accounts: pa.StringArray | None = None,
         noes_since: datetime | None = None,
+        grants_too: bool = False,
         segments: frozenset[tuple[str, str]] | None = None,
         now: datetime | None = None,
     ) -> Iterator[Sheet]:
@@ -102,22 +103,23 @@ class ParquetSnapshot:
             return iter(())
         ids = None if accounts is None else pc.drop_null(pc.unique(accounts))
         whole = self._people(ids, now) if now is not None else self.texts(view, view.names)
-        return self._sheets(view, whole, ids, noes_since, segments)
+        late = None if noes_since is None else (noes_since, grants_too)
+        return self._sheets(view, whole, ids, late, segments)
 
     def _sheets(
         self,
         view: View,
         whole: Iterator[pa.RecordBatch],
         ids: pa.StringArray | None,
-        noes_since: datetime | None,
+        late: tuple[datetime, bool] | None,
         segments: frozenset[tuple[str, str]] | None,
     ) -> Iterator[Sheet]:
         for batch in whole:
             part = batch
             if ids is not None:
                 part = part.filter(pc.is_in(part.column("account_id"), value_set=ids))
-            if noes_since is not None:
-                part = part.filter(_noes(view, part, noes_since))
+            if late is not None:
+                part = part.filter(_late(view, part, *late))
             if segments is not None:
                 part = part.filter(_in_segments(part, segments))
             if part.num_rows:
@@ -200,14 +202,14 @@ def _own_reason(batch: pa.RecordBatch, first: int) -> Any:
     return pc.or_(_true(pc.equal(batch.column("protected"), "1")), pc.or_(born, endless))
 
 
-def _noes(view: View, batch: pa.RecordBatch, since: datetime) -> Any:
-    """Rows that may hold a new no. Seconds decide, rounded down: a few rows too many, never one too few."""
+def _late(view: View, batch: pa.RecordBatch, since: datetime, grants_too: bool) -> Any:  # noqa: FBT001 - the port's own word
+    """Rows that may hold a new no, or anything new. Seconds decide, rounded down: a few rows too many, never one too few."""
     clock = batch.column(CLOCK_OF[view.name])
     second = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     readable = _true(pc.match_substring_regex(clock, READABLE_TIME))
     old = pc.and_(readable, _true(pc.less(pc.utf8_slice_codeunits(clock, 0, 19), second)))
     yes = {"consent_event": ["grant"], "rights_event": ["lift_objection", "unrestrict"]}.get(view.name)
-    if yes is None:
+    if yes is None or grants_too:
         return pc.invert(old)
     return pc.invert(pc.or_(old, pc.is_in(batch.column("action"), value_set=pa.array(yes))))
 

@@ -23,7 +23,7 @@ from nestaudience.customers.contract import VIEWS, View
 from nestaudience.customers.port import Sheet, StoreProblem
 from nestaudience.customers.postgres_check import compare
 from nestaudience.customers.postgres_sql import SNAPSHOT, PostgresDialect, columns_of
-from nestaudience.customers.reading_sql import Present, Reading, name
+from nestaudience.customers.reading_sql import Late, Present, Reading, name
 from nestaudience.customers.sheets import missing, names_of, refuse_misuse, sheet, stretches
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 
@@ -118,17 +118,17 @@ class PostgresSnapshot:
         *,
         accounts: pa.StringArray | None = None,
         noes_since: datetime | None = None,
+        grants_too: bool = False,
         segments: frozenset[tuple[str, str]] | None = None,
         now: datetime | None = None,
     ) -> Iterator[Sheet]:
         """Stream a view in stretches of about a megabyte; by account, in statements of at most 2 000 ids. See `Snapshot.read`."""
         refuse_misuse(view, accounts, noes_since, segments, now)
+        late = None if noes_since is None else Late(noes_since, grants_too)
         if view.name not in self.present or segments == frozenset():
             return iter(())
         ids: list[list[str] | None] = [None] if accounts is None else list(stretches(_without_nul(accounts)))
-        statements = (
-            self._reading.select(view, accounts=some, noes_since=noes_since, segments=segments, now=now) for some in ids
-        )
+        statements = (self._reading.select(view, accounts=some, late=late, segments=segments, now=now) for some in ids)
         return (sheet(view, names_of(view), part) for sql in statements for part in self.session.batches(sql) if part.num_rows)
 
 

@@ -6,6 +6,7 @@ Values are literals, because bound parameters would end streaming in one store a
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,6 +26,14 @@ _NO_ACTIONS: Final = {
 def name(word: str) -> str:
     """A quoted identifier."""
     return '"' + word.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Rows of this time (UTC) or later: those that may hold a no, or all."""
+
+    since: datetime
+    grants_too: bool = False
 
 
 class Dialect(ABC):
@@ -80,7 +89,7 @@ class Reading:
         view: View,
         *,
         accounts: Collection[str] | None,
-        noes_since: datetime | None,
+        late: Late | None,
         segments: frozenset[tuple[str, str]] | None,
         now: datetime | None,
     ) -> str:
@@ -97,7 +106,7 @@ class Reading:
             joined = f" LEFT JOIN asked ON asked.account_id = {self._compared(view, 'account_id')}"
         if self._dialect.first_row:
             before += "SELECT " + ", ".join(["''"] * len(columns)) + " UNION ALL "
-        where = self._where(view, accounts, noes_since, segments)
+        where = self._where(view, accounts, late, segments)
         return f"{before}SELECT {', '.join(columns)} FROM {self._sources[view.name]} AS v{joined}{where}"  # noqa: S608 - quoted
 
     def _compared(self, view: View, column: str) -> str:
@@ -114,14 +123,14 @@ class Reading:
         self,
         view: View,
         accounts: Collection[str] | None,
-        noes_since: datetime | None,
+        late: Late | None,
         segments: frozenset[tuple[str, str]] | None,
     ) -> str:
         terms = []
         if accounts is not None:
             terms.append(f"{self._compared(view, 'account_id')} IN {self._dialect.literals(accounts)}")
-        if noes_since is not None:
-            terms.append(self._noes(view, noes_since))
+        if late is not None:
+            terms.append(self._late(view, late))
         if segments is not None:
             controller, code = self._compared(view, "controller_id"), self._compared(view, "segment_code")
             literal = self._dialect.literal
@@ -129,14 +138,16 @@ class Reading:
             terms.append("(" + " OR ".join(pairs) + ")")
         return " WHERE " + " AND ".join(terms) if terms else ""
 
-    def _noes(self, view: View, since: datetime) -> str:
-        """Rows that may hold a new no: a few rows too many, never one too few."""
+    def _late(self, view: View, late: Late) -> str:
+        """Rows that may hold a new no, or anything new: a few rows too many, never one too few."""
         action = _NO_ACTIONS[view.name].format(action=self._compared(view, "action") if view is not ACCOUNT else "")
+        if late.grants_too:
+            action = "TRUE"
         clock = CLOCK_OF[view.name]
         if not self.has(view, clock):
             return action
-        late = self._dialect.late(f"v.{name(clock)}", self._present[view.name][clock], since.astimezone(UTC))
-        return f"{action} AND {late}"
+        new = self._dialect.late(f"v.{name(clock)}", self._present[view.name][clock], late.since.astimezone(UTC))
+        return f"{action} AND {new}"
 
     def _own_reason(self, now: datetime) -> str:
         """Why an account row alone allows to read its address: a minor, or a protected person."""

@@ -22,7 +22,7 @@ from adbc_driver_sqlite import StatementOptions
 from nestaudience.customers.adbc_session import FAILURES, Session
 from nestaudience.customers.contract import VIEWS, View
 from nestaudience.customers.port import Sheet, StoreProblem
-from nestaudience.customers.reading_sql import Present, Reading, name
+from nestaudience.customers.reading_sql import Late, Present, Reading, name
 from nestaudience.customers.sheets import BATCH_ROWS, missing, names_of, refuse_misuse, sheet, stretches
 from nestaudience.customers.sqlite_check import compare
 from nestaudience.customers.sqlite_sql import SqliteDialect
@@ -108,6 +108,7 @@ class SqliteSnapshot:
         *,
         accounts: pa.StringArray | None = None,
         noes_since: datetime | None = None,
+        grants_too: bool = False,
         segments: frozenset[tuple[str, str]] | None = None,
         now: datetime | None = None,
     ) -> Iterator[Sheet]:
@@ -116,12 +117,11 @@ class SqliteSnapshot:
         Text that is not valid UTF-8 reads as one U+FFFD, which no rule accepts as a value.
         """
         refuse_misuse(view, accounts, noes_since, segments, now)
+        late = None if noes_since is None else Late(noes_since, grants_too)
         if view.name not in self.present or segments == frozenset():
             return iter(())
         ids: list[list[str] | None] = [None] if accounts is None else list(stretches(accounts))
-        statements = (
-            self._reading.select(view, accounts=some, noes_since=noes_since, segments=segments, now=now) for some in ids
-        )
+        statements = (self._reading.select(view, accounts=some, late=late, segments=segments, now=now) for some in ids)
         return (part for sql in statements for part in self._sheets(view, sql))
 
     def _sheets(self, view: View, sql: str) -> Iterator[Sheet]:

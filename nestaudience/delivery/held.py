@@ -15,7 +15,7 @@ from nestaudience.hashing.digests import DIGEST_TYPE, Digests
 from nestaudience.hashing.sealing import matches, unseal
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.keys import KeyRing, KeyUse
-from nestaudience.ledger.memory import Memory
+from nestaudience.ledger.memory import Memory, Touched
 from nestaudience.screening.engine import tokens_to_uuid
 from nestaudience.screening.screen import HELD_SCHEMA
 from nestaudience.vocabulary import Recipient
@@ -87,9 +87,9 @@ class Held:
         return Digests(pa.concat_arrays([opened.column for _, opened in parts]), recipient).take(order)
 
 
-def read_held(memory: Memory, now: datetime, news: Mapping[int, str] | None = None) -> Held:
-    """What the ledger says that the lists may hold at this moment (UTC); `news` as in `Memory.held`."""
-    return Held(memory.held(now, news), memory.batch_keys())
+def read_held(memory: Memory, now: datetime, news: Mapping[int, str] | None = None, touched: Touched | None = None) -> Held:
+    """What the ledger says that the lists may hold at this moment (UTC); `news` and `touched` as in `Memory.held`."""
+    return Held(memory.held(now, news, touched), memory.batch_keys())
 
 
 def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from nestaudience.ledger.bulk import insert_packed, read_pages
+from nestaudience.ledger.bulk import insert_packed, packed_bytes, read_pages, token_set
 from nestaudience.ledger.engine import read, write
 from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.schema import ACCEPTED_CONFIG, BATCH, MEMBERSHIP, PERSON, REMOTE_LIST
@@ -130,6 +130,23 @@ DELETE FROM membership WHERE member_id IN (
 """
 
 
+_TOUCHED: Final = (
+    f"m.batch_removed IS NOT NULL OR m.account_token IN ({token_set('accounts')}) OR m.person_token IN ({token_set('persons')})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Accounts and persons whom something new may concern, by token (`fixed_size_binary[16]`)."""
+
+    accounts: pa.Array
+    persons: pa.Array
+
+    def values(self) -> dict[str, object]:
+        """The tokens as statements take them."""
+        return {"accounts": packed_bytes(self.accounts), "persons": packed_bytes(self.persons)}
+
+
 class Memory:
     """The operational half of the ledger. Reads may run at any time; writes belong to the holder of the writer's lease."""
 
@@ -223,14 +240,18 @@ class Memory:
 
     # -- memberships
 
-    def held(self, now: datetime, news: Mapping[int, str] | None = None) -> pa.Table:
+    def held(self, now: datetime, news: Mapping[int, str] | None = None, touched: Touched | None = None) -> pa.Table:
         """Every membership that may be on its list, with its state at this moment: `HELD_FIELDS`, in append order.
 
-        `news` are batch states that are known and not written yet (a plan writes nothing).
+        `news` are batch states that are known and not written yet (a plan writes nothing). `touched` keeps the rows of these accounts and persons,
+        and those whose removal was asked for before.
         """
         numbers = [field.name for field in HELD_FIELDS if field.type == pa.int64()]
         binaries = {field.name: field.type.byte_width for field in HELD_FIELDS if field.type != pa.int64()}
-        pages = read_pages(self.engine, _held_query(now, news or {}), "member_id", numbers[1:], binaries)
+        query, values = _held_query(now, news or {}), {}
+        if touched is not None:
+            query, values = f"{query} AND ({_TOUCHED})", touched.values()
+        pages = read_pages(self.engine, query, "member_id", numbers[1:], binaries, values)
         batches = [
             pa.record_batch([page.numbers.get(name, page.binaries.get(name)) for name in HELD_FIELDS.names], HELD_FIELDS)
             for page in pages
@@ -255,11 +276,13 @@ class Memory:
 
     # -- persons
 
-    def persons(self) -> pa.Table:
-        """Every person's salt, in append order: `person_token` binary[16], `salt` binary[32]."""
+    def persons(self, only: pa.Array | None = None) -> pa.Table:
+        """Every person's salt, or those of these tokens, in append order: `person_token` binary[16], `salt` binary[32]."""
         schema = pa.schema([("person_token", TOKEN), ("salt", pa.binary(32))])
-        query = "SELECT person_no, person_token, salt FROM person"
-        pages = read_pages(self.engine, query, "person_no", (), {"person_token": 16, "salt": 32})
+        query, values = "SELECT person_no, person_token, salt FROM person", {}
+        if only is not None:
+            query, values = f"{query} WHERE person_token IN ({token_set('persons')})", {"persons": packed_bytes(only)}
+        pages = read_pages(self.engine, query, "person_no", (), {"person_token": 16, "salt": 32}, values)
         return pa.Table.from_batches(
             [pa.record_batch([page.binaries[name] for name in schema.names], schema) for page in pages], schema
         )
