@@ -34,8 +34,8 @@ def status(config: Config = DEFAULT_CONFIG, tell: Tell = False, as_json: Json = 
         finally:
             evidence.engine.dispose()
         if as_json:
-            told = {"alerts": seen.as_dicts(), "told_now": list(seen.told)} if tell else {"alerts": seen.as_dicts()}
-            output.as_json(seen.status.as_dict() | told)
+            told = {"told_now": list(seen.told), "errors": [error.as_dict() for error in seen.errors]} if tell else {}
+            output.as_json(seen.status.as_dict() | {"alerts": seen.as_dicts()} | told)
         else:
             show_status(seen.status)
             show_alerts(seen)
