@@ -35,11 +35,23 @@ class Alert:
     count: int | None = None
     repeats: bool = True
 
+    @property
+    def line(self) -> str:
+        """What a person reads, without what to do: times in Stockholm."""
+        about = f" {self.about}" if self.about else ""
+        count = "" if self.count is None else f", {self.count} people"
+        return f"{self.code}{about}: {self.where}{count}, {'on' if self.code == 'date_due' else 'since'} {local(self.since)}"
+
     def as_dict(self) -> dict[str, object]:
         """For `--json`, and for a receiver."""
         values: dict[str, object] = {"code": self.code, "where": self.where, "since": self.since, "next": self.next_step}
         values |= {name: value for name in ("about", "audience") if (value := getattr(self, name))}
         return values if self.count is None else values | {"count": self.count}
+
+
+def local(moment: str) -> str:
+    """UTC text as people in Stockholm read it; a day stays a day."""
+    return datetime.fromisoformat(moment).astimezone(STOCKHOLM).strftime("%Y-%m-%d %H:%M") if "T" in moment else moment
 
 
 def alerts(found: Status, limits: Alerts, now: datetime) -> tuple[Alert, ...]:

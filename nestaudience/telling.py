@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from nestaudience.alerts import Alert
+from nestaudience.alerts import Alert, local
 from nestaudience.config.schema import Alerts, Smtp
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 from nestaudience.transports import secret
-from nestaudience.vocabulary import STOCKHOLM, Environment
+from nestaudience.vocabulary import Environment
 
 _LOUD: Final = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
 """Loggers that print URLs. They are named here because some are made at the first request only."""
@@ -47,10 +47,7 @@ class Message:
     def text(self) -> str:
         """Plain lines for people; times in Stockholm."""
         lines = [f"{self.subject}, {local(self.at.isoformat())}"]
-        for alert in self.alerts:
-            about = f" {alert.about}" if alert.about else ""
-            count = "" if alert.count is None else f", {alert.count} people"
-            lines.append(f"- {alert.code}{about}: {alert.where}{count}, since {local(alert.since)}. Next: {alert.next_step}")
+        lines += [f"- {alert.line}. Next: {alert.next_step}" for alert in self.alerts]
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, object]:
@@ -149,13 +146,6 @@ def open_heartbeat(limits: Alerts, base: Path) -> Heartbeat | None:
     if limits.heartbeat is None:
         return None
     return Heartbeat(_url(limits.heartbeat, base), limits.timeout_seconds, _trust(limits, base))
-
-
-def local(since: str) -> str:
-    """UTC text as people in Stockholm read it; a day stays a day."""
-    if len(since) == len("2026-01-31"):
-        return since
-    return datetime.fromisoformat(since).astimezone(STOCKHOLM).strftime("%Y-%m-%d %H:%M")
 
 
 def silence() -> None:

@@ -80,7 +80,7 @@ def test_people_read_stockholm_time_and_machines_read_utc() -> None:
     assert MESSAGE.text.splitlines() == [
         "nestaudience: 2 alerts (production), 2026-11-22 10:30",
         "- removal_old: c/s/google, 7 people, since 2026-11-22 03:30. Next: look",
-        "- date_due terms: recipients.google, since 2026-12-01. Next: read",
+        "- date_due terms: recipients.google, on 2026-12-01. Next: read",
     ]
     assert MESSAGE.as_dict()["at"] == "2026-11-22T09:30:00+00:00"
 

@@ -61,11 +61,15 @@ def show_status(found: "Status") -> None:
         output.say(f"The night of {found.due_night} has no run that ended: run `nestaudience run nightly`.")
     if found.gaps:
         output.say(f"Nights without a run in the last 30 days: {', '.join(found.gaps)}")
+    columns = ("audience", "list", "state", "held", "last clean\nnight", "unsettled", "removals\nopen")
     rows: list[tuple[output.Cell, ...]] = [
-        (a.audience, a.code, a.state, a.held, a.last_clean_night or "–", "; ".join(notes_on(a, found.at)))
+        (a.audience, a.code or "–", a.state, a.held, a.last_clean_night or "–", a.in_flight + a.overdue + a.unknown, a.open_removals)
         for a in found.audiences
-    ]
-    output.table("Lists", ("audience", "list", "state", "held", "last clean night", "to know"), rows)
+    ]  # fmt: skip
+    output.table("Lists", columns, rows)
+    for audience in found.audiences:
+        for note in notes_on(audience, found.at):
+            output.say(f"- {audience.audience}: {note}")
     output.say(f"Requests that were accepted and have no result yet: {found.unsettled}.")
     if found.checkpoint is not None:
         output.say(f"Log: {found.entries} entries; last checkpoint covers {found.checkpoint[0]}, root {found.checkpoint[1]}")
@@ -82,22 +86,16 @@ def show_alerts(seen: "Told") -> None:
     if not seen.standing:
         output.say("No alert stands.")
         return
-    rows: list[tuple[output.Cell, ...]] = []
+    output.say(f"Alerts that stand: {len(seen.standing)}")
     for alert in seen.standing:
-        what = f"{alert.code} {alert.about}".rstrip()
-        rows.append((what, alert.where, _day_or_time(alert.since), _told(seen.memory.get(alert.key)), alert.next_step))
-    output.table("Alerts", ("alert", "where", "since", "told", "what to do"), rows)
+        output.say(f"- {alert.line}\n  {_told(seen.memory.get(alert.key))}. Next: {alert.next_step}")
 
 
 def _told(row: "ToldAlert | None") -> str:
     if row is None or row.cleared_at:
-        return "not yet"
-    told = output.local(row.last_told_at) or "not yet"
-    return f"{told}; not told {output.local(row.failed_at)}: {row.failure}" if row.failure else told
-
-
-def _day_or_time(since: str) -> str:
-    return output.local(since) if "T" in since else since
+        return "Not told yet"
+    told = f"Told {output.local(row.last_told_at)}" if row.last_told_at else "Not told yet"
+    return f"{told}; could not be told {output.local(row.failed_at)} ({row.failure})" if row.failure else told
 
 
 def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
@@ -107,8 +105,6 @@ def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
         notes.append(f"{audience.unknown} requests without a known effect")
     if audience.overdue:
         notes.append(f"{audience.overdue} requests without a result for more than 48 hours")
-    if audience.in_flight:
-        notes.append(f"{audience.in_flight} requests in flight")
     if audience.open_removals:
         notes.append(f"{audience.open_removals} removals open, the oldest for {age(audience.oldest_removal_at, now)}")
     if audience.frozen_removals:
@@ -116,7 +112,7 @@ def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
     for gate, night in zip(audience.gates, audience.closed_since, strict=True):
         notes.append(f"{'held by' if (gate, night) in audience.held_by else 'closed gate'} {gate} since the night of {night}")
     if audience.runs_out_on:
-        notes.append(f"runs out on {audience.runs_out_on}")
+        notes.append(f"nobody joins; runs out on {audience.runs_out_on}")
     return notes
 
 
