@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from nestaudience.config.settings import Audience, Settings
 from nestaudience.destinations.port import Account, Destination, Target
-from nestaudience.errors import NeedsFix, NestAudienceError
+from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.status import AudienceStatus, Status
 
@@ -102,7 +102,8 @@ def _asked(row: Named, destinations: Mapping[str, Destination], failed: dict[tup
     try:
         facts = destination.read_list(Target(Account(row.ad_account, row.login_account), row.list_id))
     except NestAudienceError as error:
-        failed[(row.destination, row.ad_account)] = error.with_traceback(None)
+        whole = isinstance(error, TryAgain)  # down for one account, down for all
+        failed[(row.destination, "" if whole else row.ad_account)] = error.with_traceback(None)
         return replace(row, error=error)
     if facts is None:
         remedy = "the list was deleted there; give the audience another number, or take it out"
