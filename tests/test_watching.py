@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,7 @@ from later_world import LaterWorld
 from receivers import PASSWORD, RECIPIENTS, SECRET, SENDER, HttpReceiver, MailReceiver
 from typer.testing import CliRunner
 
+from nestaudience.checks import check_everything
 from nestaudience.cli import app
 from nestaudience.ledger.told import ToldAlerts
 from nestaudience.watching import Told, look, watch
@@ -46,6 +48,7 @@ class Site:
     def got(self) -> list[str]:
         texts = self.texts()
         fresh, self.seen = texts[self.seen :], len(texts)
+        assert not [text for text in fresh if "@" in text or re.search("[0-9a-fA-F]{32}", text)]  # nobody, in no form
         return fresh
 
     def revoke(self) -> None:
@@ -334,3 +337,15 @@ def test_no_secret_in_the_ledger(http_site: tuple[Site, HttpReceiver]) -> None:
     site.watch()
     for path in sorted(Path(site.world.folder / "ledger").iterdir()):
         assert SECRET.encode() not in path.read_bytes()
+
+
+def test_check_finds_what_would_not_be_told(world: LaterWorld) -> None:
+    world.edit(WEBHOOK, 'webhook = "env:NESTAUDIENCE_NO_SUCH"')
+    world.edit("terms_confirmed_on = 2026-02-10", "terms_confirmed_on = 2025-12-05")
+    world.edit('approved_on = 2026-09-01, dpia = "DPIA-2026-06"', 'approved_on = 2025-09-01, dpia = "DPIA-2026-06"')
+    found = {(each.where, each.what, each.warning) for each in check_everything(world.config, clock=world.clock.now)}
+    assert {
+        ("env:NESTAUDIENCE_NO_SUCH", "secret_missing", False),
+        ("recipients.google.terms_confirmed_on", "due on 2026-12-05", True),
+        ("segments.coffee_lovers.approval", "the approval is over a year old", False),
+    } <= found

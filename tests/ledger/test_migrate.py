@@ -114,7 +114,7 @@ def test_it_is_migrated_with_a_backup_and_an_entry(older: Older) -> None:
     assert backup == done.backup  # type: ignore[attr-defined]
     assert backup.stat().st_mode & 0o077 == 0
     with sqlite3.connect(backup) as copy:
-        assert [line for line in copy.iterdump() if 'INTO "lease"' not in line] == dump
+        assert [line for line in copy.iterdump() if "lease" not in line or "TABLE" in line] == dump
     assert older.bodies()[:-1] == before
     evidence = open_evidence(older.config, older.clock.now)
     try:
@@ -129,7 +129,8 @@ def test_it_is_migrated_with_a_backup_and_an_entry(older: Older) -> None:
     assert CliRunner().invoke(app, ["audit", "verify", "--config", str(older.config)]).exit_code == 0
     again = older.migrate()
     assert again.backup is None  # type: ignore[attr-defined]
-    assert (len(older.backups()), len(older.bodies())) == (1, 4)
+    copies = [path for path in older.backups() if not path.name.endswith(("-wal", "-shm"))]  # looking at the copy made these
+    assert (copies, len(older.bodies())) == ([backup], 4)
 
 
 def test_a_run_goes_on_after_it(older: Older) -> None:
