@@ -25,6 +25,8 @@ from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 from nestaudience.transports import secret
 from nestaudience.vocabulary import Environment
 
+LINES: Final = 50
+"""So many alerts are written out for people; JSON has them all."""
 _LOUD: Final = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
 """Loggers that print URLs. They are named here because some are made at the first request only."""
 
@@ -47,7 +49,9 @@ class Message:
     def text(self) -> str:
         """Plain lines for people; times in Stockholm."""
         lines = [f"{self.subject}, {local(self.at.isoformat())}"]
-        lines += [f"- {alert.line}. Next: {alert.next_step}" for alert in self.alerts]
+        lines += [f"- {alert.line}. Next: {alert.next_step}" for alert in self.alerts[:LINES]]
+        if len(self.alerts) > LINES:
+            lines.append(f"and {len(self.alerts) - LINES} more: run `nestaudience status`")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, object]:

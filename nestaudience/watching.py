@@ -54,7 +54,8 @@ def look(evidence: Evidence, settings: Settings, now: datetime) -> Told:
 def watch(evidence: Evidence, settings: Settings, now: datetime, *, run_ended: bool = False) -> Told:
     """Tell what is due, and remember it; with `run_ended`, send the heartbeat as well.
 
-    Raises `MustStop` as the ledger does, and nothing else: what cannot be told is in the answer.
+    Raises `MustStop` as the ledger does, and nothing else: what cannot be told is in the answer. Without a readable ledger nothing is told and no
+    heartbeat goes out: then whoever waits for the heartbeat tells.
     """
     found = status(evidence, settings, now)
     standing = alerts(found, settings.alerts, now)

@@ -85,6 +85,13 @@ def test_people_read_stockholm_time_and_machines_read_utc() -> None:
     assert MESSAGE.as_dict()["at"] == "2026-11-22T09:30:00+00:00"
 
 
+def test_people_get_the_first_fifty_and_a_number() -> None:
+    many = Message(Environment.PRODUCTION, MESSAGE.at, ALERTS[:1] * 53)
+    assert many.text.count("removal_old") == 50
+    assert many.text.splitlines()[-1] == "and 3 more: run `nestaudience status`"
+    assert len(many.as_dict()["alerts"]) == 53  # type: ignore[arg-type]
+
+
 # -- webhook and heartbeat
 
 

@@ -222,12 +222,14 @@ def test_an_incident_a_gate_and_dates(site: Site) -> None:
     assert site.watch().told == ()
 
 
-def test_who_cannot_be_told_is_told_next_time(site: Site) -> None:
+def test_who_cannot_be_told_is_told_next_time(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     trouble(site.world)
     site.stop()
     failed = site.watch()
     assert (failed.told, site.got()) == ((), [])
     assert {error.code for error in failed.errors} == {"alerts_unreachable"}
+    warned = [record.getMessage() for record in caplog.records if record.name == "nestaudience.watching"]
+    assert warned == [f"alerts: alerts_unreachable at {failed.errors[0].where}"]
     assert failed.not_told == tuple(alert.key for alert in failed.standing)
     assert len(failed.standing) == 4
     shown = status_of(site.world, "status")
