@@ -27,6 +27,8 @@ def status(config: Config = DEFAULT_CONFIG, tell: Tell = False, as_json: Json = 
         from nestaudience.watching import look, watch
         from nestaudience.wiring import open_evidence, settings_in_use
 
+        if tell:  # opening it for writing would give birth to a ledger that is missing
+            open_evidence(config, clock, read_only=True).engine.dispose()
         evidence = open_evidence(config, clock, read_only=not tell)
         try:
             settings = settings_in_use(evidence)

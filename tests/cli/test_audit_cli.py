@@ -230,6 +230,7 @@ def test_status_is_what_the_function_says(config: Path) -> None:
 # -- all of them
 
 
+TELLING = ("status", "--tell")
 COMMANDS = (("audit", "transfers"), ("audit", "show", "0"), ("audit", "verify"), ("status",), ("audiences",))
 
 
@@ -250,7 +251,7 @@ def test_nothing_is_written_and_nobody_is_asked(config: Path, two_nights: Any, w
     assert two_nights.world.sandbox.reads + two_nights.world.sandbox.writes == calls
 
 
-@pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.parametrize("words", [*COMMANDS, TELLING])
 def test_a_missing_configuration_or_ledger_is_told(tmp_path: Path, config: Path, words: tuple[str, ...]) -> None:
     assert document(tmp_path / "none.toml", *words, code=2)["errors"][0]["code"] == "config_unreadable"
     alone = Path(shutil.copy(config, tmp_path / "nestaudience.toml"))
