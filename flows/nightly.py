@@ -95,6 +95,7 @@ def add(key: str, audience: str) -> int:
 def finish(key: str) -> list[int]:
     """Say in the log what happened; the exit codes that this run asks for."""
     here = _SESSIONS[key]
+    here.active.close_lists()
     here.outcome = here.active.finish()
     return list(here.outcome.exit_codes)
 

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nestaudience.audit.transfers import Request, Transfer, read_transfers
+from nestaudience.delta.stops import ENDING
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.memory import OpenBatch
 from nestaudience.vocabulary import Operation, RunKind
 
-GATE_EXITS: Final = {"too_small": 0, "ended": 0, "config": 2, "destination_absent": 2, "list_gone": 2, "renumbered": 2}
+GATE_EXITS: Final = {
+    **dict.fromkeys(("too_small", "list_closed", "retract", *ENDING), 0),
+    **dict.fromkeys(("config", "destination_absent", "list_gone", "renumbered"), 2),
+}
 """Exit codes of the gates that are no rule's stop (5); the log keeps a gate's code only."""
-HOLDING_ORDINARY: Final = frozenset({"anomaly_removals", "environment", "feed_malformed", "feed_incomplete"})
+HOLDING_ORDINARY: Final = frozenset({"anomaly_removals", "environment", "feed_malformed", "feed_incomplete", "retract"})
 """Gates that hold removals which are no no."""
 
 _NIGHTS: Final = frozenset({RunKind.NIGHTLY.value, RunKind.SANDBOX.value})
@@ -144,7 +148,8 @@ class History:
 
 def _removals_due(funnel: Mapping[str, Any]) -> int:
     """Removals that no gate held."""
-    return int(funnel.get("noes", 0)) + (0 if HOLDING_ORDINARY & set(funnel.get("gates", ())) else int(funnel.get("ordinary", 0)))
+    always = int(funnel.get("noes", 0)) + int(funnel.get("ordered", 0))
+    return always + (0 if HOLDING_ORDINARY & set(funnel.get("gates", ())) else int(funnel.get("ordinary", 0)))
 
 
 def _watched(entries: Iterable[dict[str, Any]], runs: dict[str, PastRun], incidents: list[Incident]) -> Iterator[dict[str, Any]]:

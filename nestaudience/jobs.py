@@ -10,7 +10,7 @@ from typing import Final
 
 from nestaudience.config.settings import Audience, Settings
 from nestaudience.errors import NeedsFix
-from nestaudience.vocabulary import Cause, Mode, RunKind
+from nestaudience.vocabulary import AudienceKey, Cause, Mode, RunId, RunKind
 
 OLDEST_NIGHT: Final = timedelta(days=31)
 """A backfill uses the consents of today; a night longer ago is no night that it could repair."""
@@ -21,6 +21,7 @@ _CASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,79}")
 class Scope:
     """Which audiences: those that every non-empty set lets through. Empty sets mean all."""
 
+    audiences: frozenset[AudienceKey] = frozenset()
     controllers: frozenset[str] = frozenset()
     segments: frozenset[str] = frozenset()
     destinations: frozenset[str] = frozenset()
@@ -30,6 +31,7 @@ class Scope:
         return all(
             not wanted or found in wanted
             for wanted, found in (
+                (self.audiences, audience.key),
                 (self.controllers, audience.controller.key),
                 (self.segments, audience.segment.code),
                 (self.destinations, audience.table.destination),
@@ -39,12 +41,14 @@ class Scope:
     @property
     def whole(self) -> bool:
         """True when nothing is filtered."""
-        return not (self.controllers or self.segments or self.destinations)
+        return not (self.audiences or self.controllers or self.segments or self.destinations)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run's orders. `for_night` names the night that is repaired; `cause` and `case_id` say why a person started it."""
+    """One run's orders. `for_night` names the night that is repaired; `cause` and `case_id` say why a person started it; `retracts` is the run
+    whose additions are taken off again.
+    """
 
     kind: RunKind = RunKind.NIGHTLY
     scope: Scope = Scope()
@@ -52,10 +56,32 @@ class Job:
     for_night: date | None = None
     cause: Cause | None = None
     case_id: str = ""
+    retracts: RunId | None = None
 
     def __post_init__(self) -> None:
+        if (self.retracts is not None) != (self.mode is Mode.RETRACT):
+            raise ValueError("a retraction, and nothing else, names the run that it takes back")
         if self.kind is RunKind.NIGHTLY and (self.mode is not Mode.DIFF or not self.scope.whole or self.for_night is not None):
             raise ValueError("the nightly run brings every list into line, for its own night")
+
+    def fields(self) -> dict[str, str | list[str]]:
+        """What the log says of the orders; empty words are left out."""
+        said: dict[str, str | list[str]] = {
+            "mode": self.mode.value,
+            "audiences": sorted(self.scope.audiences),
+            "controllers": sorted(self.scope.controllers),
+            "segments": sorted(self.scope.segments),
+            "destinations": sorted(self.scope.destinations),
+            "for_night": self.for_night.isoformat() if self.for_night is not None else "",
+            "cause": self.cause.value if self.cause is not None else "",
+            "case_id": self.case_id,
+            "retracts": self.retracts or "",
+        }
+        return {name: value for name, value in said.items() if value}
+
+
+NIGHTLY: Final = Job()
+"""Every list in line, for its own night."""
 
 
 def backfill(
@@ -88,6 +114,13 @@ def _wrong_night(for_night: date | None, today: date) -> list[str]:
     if for_night is None or today - OLDEST_NIGHT <= for_night <= today:
         return []
     return [f"for_night: a day from {(today - OLDEST_NIGHT).isoformat()} to {today.isoformat()}"]
+
+
+def check_case(cause: Cause, case_id: str) -> None:
+    """Raises `NeedsFix`: `case_missing` for a case that is missing or no reference."""
+    wrong = _wrong_case(cause, case_id)
+    if wrong:
+        raise NeedsFix("case_missing", "--case", "; ".join(wrong))
 
 
 def _wrong_case(cause: Cause, case_id: str) -> list[str]:

@@ -3,10 +3,11 @@
 A plan is this and nothing else. It sends nothing but status questions; with `tools` it writes down what the platforms answered.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from typing import Final
 
 from nestaudience.config.settings import Audience
 from nestaudience.customers.contract import FEED_STATUS
@@ -15,17 +16,24 @@ from nestaudience.delivery.deliver import Tools
 from nestaudience.delivery.held import Held, read_held
 from nestaudience.delivery.lists import code_of
 from nestaudience.delivery.settle import Asked, ask, write_down
-from nestaudience.delta.gates import Limits
-from nestaudience.delta.plan import AudiencePlan, Delta, work_out
-from nestaudience.delta.stops import closed_gates
+from nestaudience.delta.gates import Gate, Limits
+from nestaudience.delta.plan import AudiencePlan, Delta, Orders, work_out
+from nestaudience.delta.stops import ListStates, closed_gates, ending_of
 from nestaudience.errors import NestAudienceError
+from nestaudience.jobs import NIGHTLY, Job
+from nestaudience.ledger.entries import EntryType
+from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.parts import Parts
 from nestaudience.screening.engine import open_engine
 from nestaudience.screening.intake import Intake, read_all
 from nestaudience.screening.screen import Screened, screen
-from nestaudience.vocabulary import STOCKHOLM, AudienceKey
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, RunId
 
+_NO_MORE: Final = frozenset({"gone", "closed"})
+RETRACT_ONLY: Final = Gate(
+    "retract", additions=True, ordinary=True, next_step="nothing: this run only takes an earlier one back", exit_code=0
+)
 Note = Callable[[str, str, int], None]
 """Progress: a step, a key, and how many rows or people were just done."""
 
@@ -43,6 +51,8 @@ class Judged:
     screened: Screened
     delta: Delta
     remotes: dict[AudienceKey, RemoteList]
+    endings: Mapping[AudienceKey, str]
+    """The audiences whose lists are being emptied, and why."""
     problems: tuple[StoreProblem, ...]
     unreachable: tuple[NestAudienceError, ...]
 
@@ -53,19 +63,20 @@ class Judged:
 
 
 @contextmanager
-def judge(parts: Parts, now: datetime, note: Note = silent, *, tools: Tools | None = None) -> Iterator[Judged]:
-    """Steps (2) to (4). Without `tools` nothing is written anywhere, and nothing but status questions is sent."""
+def judge(
+    parts: Parts, now: datetime, note: Note = silent, *, tools: Tools | None = None, job: Job = NIGHTLY
+) -> Iterator[Judged]:
+    """Steps (2) to (4), for the audiences in the job's scope.
+
+    Without `tools` nothing is written anywhere, and nothing but status questions is sent.
+    """
     settings, memory = parts.settings, parts.memory
-    lists = {remote.list_no: remote for remote in memory.lists()}
     # (2) What became of earlier requests. A plan takes the answers into account without keeping them.
-    asked = ask(memory, lists, parts.destinations, now)
-    if tools is not None:
-        write_down(asked.answered, lists, tools, now)
+    asked = settle(parts, now, tools)
     held = read_held(memory, now, None if tools else asked.states())
     # (3) One snapshot, judged.
-    audiences = tuple(settings.audiences.values())
-    remotes, renumbered = _lists_of(parts, lists.values())
-    gone = frozenset(key for key, remote in remotes.items() if remote.state == "gone")
+    audiences = tuple(audience for audience in settings.audiences.values() if job.scope.takes(audience))
+    remotes, states = _lists_of(parts, memory.lists(), now.astimezone(STOCKHOLM).date())
     numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
     with open_engine(parts.limits) as engine:
         reading = Reading(parts, now)
@@ -80,30 +91,67 @@ def judge(parts: Parts, now: datetime, note: Note = silent, *, tools: Tools | No
             progress=lambda view, rows: note("read", view, rows),
         )
         # (4) What would leave and join, and what holds it.
-        stopped = closed_gates(
-            settings,
-            screened,
-            reading.problems,
-            absent=frozenset(parts.absent),
-            gone=gone,
-            renumbered=renumbered,
-            today=now.astimezone(STOCKHOLM).date(),
-        )
+        stopped = closed_gates(settings, screened, reading.problems, frozenset(parts.absent), states)
         ever = memory.ever_filled()
-        delta = work_out(screened, {a.key: _limits(parts, a, remotes, ever) for a in audiences}, stopped)
-        yield Judged(asked, held, screened, delta, remotes, tuple(reading.problems), (*asked.errors, *reading.failures))
+        orders = _orders(parts, held, states, job)
+        if job.mode is Mode.RETRACT:
+            stopped = {key: (*gates, RETRACT_ONLY) for key, gates in stopped.items()}
+        delta = work_out(screened, {a.key: _limits(parts, a, remotes, ever) for a in audiences}, stopped, orders)
+        failures = (*asked.errors, *reading.failures)
+        endings = {audience.key: states.endings[audience.key] for audience in audiences if audience.key in states.endings}
+        yield Judged(asked, held, screened, delta, remotes, endings, tuple(reading.problems), failures)
 
 
-def _lists_of(parts: Parts, lists: Iterable[RemoteList]) -> tuple[dict[AudienceKey, RemoteList], frozenset[AudienceKey]]:
-    """Each audience's list, and those audiences whose list stands under another number than the configuration gives.
+def settle(parts: Parts, now: datetime, tools: Tools | None) -> Asked:
+    """Step (2): ask the platforms what became of earlier requests; with `tools` the answers are written down."""
+    lists = {remote.list_no: remote for remote in parts.memory.lists()}
+    asked = ask(parts.memory, lists, parts.destinations, now)
+    if tools is not None:
+        write_down(asked.answered, lists, tools, now)
+    return asked
 
-    Another number means another list, once the old one is gone; until then the old one is kept in line.
+
+def _lists_of(parts: Parts, lists: Iterable[RemoteList], today: date) -> tuple[dict[AudienceKey, RemoteList], ListStates]:
+    """Each audience's list, and how the lists stand.
+
+    Another number than the configuration gives means another list, once the old one is gone; until then the old one is kept in line.
     """
     bound = {remote.audience: remote for remote in lists}
-    known = {key: audience for key, audience in parts.settings.audiences.items() if key in bound}
+    audiences = parts.settings.audiences
+    known = {key: audience for key, audience in audiences.items() if key in bound}
     renumbered = {key for key, audience in known.items() if bound[key].code != code_of(audience, parts.keys)}
-    remotes = {key: bound[key] for key in known if key not in renumbered or bound[key].state != "gone"}
-    return remotes, frozenset(renumbered & remotes.keys())
+    remotes = {key: bound[key] for key in known if key not in renumbered or bound[key].state not in _NO_MORE}
+    endings = {}
+    for key, audience in audiences.items():
+        state = remotes[key].state if key in remotes else ""
+        ending = None if state in _NO_MORE else ending_of(audience, state, today)
+        if ending is not None:
+            endings[key] = ending
+    states = ListStates(
+        gone=frozenset(key for key, remote in remotes.items() if remote.state == "gone"),
+        closed=frozenset(key for key, remote in remotes.items() if remote.state == "closed"),
+        renumbered=frozenset(renumbered & remotes.keys()),
+        endings=endings,
+    )
+    return remotes, states
+
+
+def _orders(parts: Parts, held: Held, states: ListStates, job: Job) -> Orders:
+    """What was ordered beyond bringing lists into line."""
+    retracted = None
+    if job.retracts is not None:
+        retracted = held.added_by(parts.memory.additions_of(transfers_of(parts.evidence.reader, job.retracts)))
+    return Orders(frozenset(states.endings), retracted, job.mode is Mode.RESEND)
+
+
+def transfers_of(reader: LogReader, run_id: RunId) -> dict[str, AudienceKey]:
+    """Transfer id -> audience of everything that a run began to send."""
+    intents = reader.entries(types=frozenset({EntryType.TRANSFER_INTENT}))
+    return {
+        str(entry["fields"]["transfer_id"]): AudienceKey(str(entry["fields"]["audience"]))
+        for entry in intents
+        if entry["run_id"] == run_id
+    }
 
 
 class Reading:

@@ -60,7 +60,7 @@ class AudienceStatus:
 
     @property
     def held_by(self) -> tuple[tuple[str, str], ...]:
-        """Each gate that holds something and should not, with the night since which it does. `too_small` and `ended` are as they should be."""
+        """Each gate that needs a person, with the night since which it is closed. `too_small` and what goes with an end are as they should be."""
         return tuple((g, night) for g, night in zip(self.gates, self.closed_since, strict=True) if GATE_EXITS.get(g, 5))
 
 

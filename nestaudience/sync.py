@@ -6,15 +6,18 @@
     (4) compare    wanted against held -> removals and additions; gates hold some of them
     (5) remove     every list's removals, noes first, before anybody joins anywhere
     (6) add        list by list, batch by batch, each after its last look
-    (7) finish     forget what is gone, say what happened
+    (7) close      lists that were being emptied and hold nobody any more are deleted
+    (8) finish     forget what is gone, say what happened
 
 Safe to repeat: a run that was cut off is followed by the next, which starts from what the ledger knows. One failure stops one thing: what goes
-wrong with a list, a destination or a part of the configuration is written down, and the others go on. `plan` is (2) to (4) without a write.
+wrong with a list, a destination or a part of the configuration is written down, and the others go on. `plan` is (2) to (4) without a write; a
+backfill is the same path with a filter.
 """
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import nestaudience
@@ -23,18 +26,19 @@ from nestaudience.config.settings import Audience
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields
 from nestaudience.delivery.last_look import LastLook
-from nestaudience.delivery.lists import bind_list, confirm_list
+from nestaudience.delivery.lists import bind_list, confirm_list, delete_list
 from nestaudience.delivery.salts import Salts
 from nestaudience.delta.gates import Gate
 from nestaudience.errors import NestAudienceError
-from nestaudience.judging import Judged, Note, judge, silent
+from nestaudience.jobs import NIGHTLY, Job
+from nestaudience.judging import Judged, Note, judge, settle, silent
 from nestaudience.ledger.anchor import anchor
 from nestaudience.ledger.checkpoint import SignedCheckpoint
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
 from nestaudience.parts import Parts
-from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Operation, Purpose, RunId, RunKind
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Operation, Purpose, RunId
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ class Outcome:
     sent: dict[AudienceKey, Sent] = field(default_factory=dict)
     errors: list[NestAudienceError] = field(default_factory=list)
     gates: dict[AudienceKey, tuple[Gate, ...]] = field(default_factory=dict)
+    closed: list[AudienceKey] = field(default_factory=list)
     settled: int = 0
     waiting: int = 0
     checkpoint: str = ""
@@ -67,17 +72,19 @@ class Outcome:
 class Run:
     """One run that writes. Use as a context manager; call `judge`, `remove` and `add` in this order, for every audience."""
 
-    def __init__(self, parts: Parts, *, kind: RunKind = RunKind.NIGHTLY, actor: str = "cli", note: Note = silent) -> None:
+    def __init__(
+        self, parts: Parts, job: Job = NIGHTLY, *, actor: str = "cli", note: Note = silent, patience: timedelta = timedelta(0)
+    ) -> None:
         self.parts = parts
         self.note = note
-        self.started = parts.clock()
-        self.kind = kind
+        self.job = job
         self._actor = actor
+        self._patience = patience
         self._stack = ExitStack()
         self._leases: list[Lease] = []
         self._owed: set[AudienceKey] = set()
-        run_id = RunId(uuid7(self.started, parts.randomness(10)))
-        self.outcome = Outcome(run_id, self.started.astimezone(STOCKHOLM).date().isoformat())
+        self.started: datetime
+        self.outcome: Outcome
         self.judged: Judged
         self.log: TransferLog
         self.tools: Tools
@@ -86,10 +93,13 @@ class Run:
 
     def __enter__(self) -> "Run":
         """(1) Lease, log, configuration. What goes wrong frees the lease again."""
+        parts = self.parts
+        run_id = RunId(uuid7(parts.clock(), parts.randomness(10)))
         with ExitStack() as stack:
-            self._leases.append(
-                stack.enter_context(leased(self.parts.evidence.engine, WRITER, self.outcome.run_id, self.parts.clock))
-            )
+            waiting = leased(parts.evidence.engine, WRITER, run_id, parts.clock, patience=self._patience)
+            self._leases.append(stack.enter_context(waiting))
+            self.started = parts.clock()
+            self.outcome = Outcome(run_id, self.started.astimezone(STOCKHOLM).date().isoformat())
             self._begin()
             self._stack = stack.pop_all()
         return self
@@ -108,9 +118,8 @@ class Run:
             self._told,
         )
         settings = parts.settings
-        entries: list[tuple[EntryType, Context, dict[str, Value]]] = [
-            (EntryType.RUN_STARTED, self._context(""), {"night": self.outcome.night, "environment": settings.environment.value})
-        ]
+        begun: dict[str, Value] = {"night": self.outcome.night, "environment": settings.environment.value, **self.job.fields()}
+        entries: list[tuple[EntryType, Context, dict[str, Value]]] = [(EntryType.RUN_STARTED, self._context(""), begun)]
         known = parts.memory.accepted_config()
         text = to_text(settings.document)
         accept = not settings.problems and known != text
@@ -131,9 +140,16 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def settle(self) -> int:
+        """(2) alone, for a run that does nothing else: how many requests have a result now."""
+        asked = settle(self.parts, self.started, self.tools)
+        self.outcome.settled, self.outcome.waiting = len(asked.answered), asked.waiting
+        self.outcome.errors += asked.errors
+        return len(asked.answered)
+
     def judge(self) -> tuple[AudienceKey, ...]:
-        """(2) to (4), and the entries that say so. The audiences, in order."""
-        self.judged = self._stack.enter_context(judge(self.parts, self.started, self.note, tools=self.tools))
+        """(2) to (4), and the entries that say so. The audiences in the job's scope, in order."""
+        self.judged = self._stack.enter_context(judge(self.parts, self.started, self.note, tools=self.tools, job=self.job))
         judged, outcome = self.judged, self.outcome
         outcome.settled, outcome.waiting = len(judged.asked.answered), judged.asked.waiting
         outcome.errors += judged.unreachable
@@ -169,8 +185,20 @@ class Run:
             self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
             self._deliver(key, lambda delivery: delivery.add(self._intent(key)))
 
+    def close_lists(self) -> None:
+        """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word. Errors are kept in the outcome."""
+        bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
+        if not bound:
+            return
+        sizes = self.parts.memory.sizes(self.parts.clock())
+        for key, remote in bound.items():
+            if sizes.get(remote.list_no):
+                continue
+            if self._holding(key, lambda line: delete_list(line.remote, line.destination, self.tools)):
+                self.outcome.closed.append(key)
+
     def finish(self) -> Outcome:
-        """(7) Forget what is gone, and say what happened."""
+        """(8) Forget what is gone, and say what happened."""
         self.parts.memory.forget_gone(self.parts.clock())
         outcome = self.outcome
         fields: dict[str, Value] = {
@@ -180,6 +208,7 @@ class Run:
             "removed": sum(sent.removed for sent in outcome.sent.values()),
             "added": sum(sent.added for sent in outcome.sent.values()),
             "batches": sum(sent.batches for sent in outcome.sent.values()),
+            "closed": list(outcome.closed),
             "errors": sorted({error.code for error in outcome.errors}),
         }
         _, signed = self.log.append_and_seal([(EntryType.RUN_FINISHED, self._context(""), fields)])
@@ -203,15 +232,22 @@ class Run:
         self.log.append_and_seal([(EntryType.ANCHOR, self._context(""), fields)])
 
     def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> bool:
-        """Hold the list's lease and deliver; True when all went well. What goes wrong stops this list only."""
+        """Deliver to one list; True when all went well."""
+
+        def deliver(line: Line) -> None:
+            delivery = Delivery(line, self.judged.delta, self.judged.held, self._salts, self._look, self.tools)
+            delivery.sent = self.outcome.sent[key]
+            work(delivery)
+
+        return self._holding(key, deliver)
+
+    def _holding(self, key: AudienceKey, work: Callable[[Line], None]) -> bool:
+        """Work on a list while holding its lease; True when all went well. What goes wrong stops this list only."""
         failure: NestAudienceError | None = None
         try:
             with leased(self.parts.evidence.engine, f"list:{key}", self.outcome.run_id, self.parts.clock) as lease:
                 self._leases.append(lease)
-                line = self._line(key)
-                delivery = Delivery(line, self.judged.delta, self.judged.held, self._salts, self._look, self.tools)
-                delivery.sent = self.outcome.sent[key]
-                work(delivery)
+                work(self._line(key))
         except NestAudienceError as error:
             failure = error.with_traceback(None)
         del self._leases[1:]
@@ -262,7 +298,7 @@ class Run:
         settings = self.parts.settings
         return Context(
             run_id=self.outcome.run_id,
-            run_kind=self.kind,
+            run_kind=self.job.kind,
             controller=controller,
             policy_version=settings.policy.version,
             software_version=nestaudience.__version__,
@@ -272,12 +308,20 @@ class Run:
         )
 
 
-def nightly(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome:
-    """A whole night, in one call: steps (1) to (7)."""
-    with Run(parts, actor=actor, note=note) as run:
-        audiences = run.judge()
-        for key in audiences:
-            run.remove(key)
-        for key in audiences:
-            run.add(key)
-        return run.finish()
+def run(
+    parts: Parts, job: Job = NIGHTLY, *, actor: str = "cli", note: Note = silent, patience: timedelta = timedelta(0)
+) -> Outcome:
+    """A whole run, in one call: steps (1) to (8). The nightly one when nothing else is ordered."""
+    with Run(parts, job, actor=actor, note=note, patience=patience) as this:
+        return through(this)
+
+
+def through(run: Run) -> Outcome:
+    """Steps (2) to (8) of a run that has begun."""
+    audiences = run.judge()
+    for key in audiences:
+        run.remove(key)
+    for key in audiences:
+        run.add(key)
+    run.close_lists()
+    return run.finish()

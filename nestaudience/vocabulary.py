@@ -84,6 +84,8 @@ class Mode(StrEnum):
     """What brings each list into line."""
     RESEND = "resend"
     """That, and everybody who should be there once more."""
+    RETRACT = "retract"
+    """Noes, and exactly the people whom one earlier run added; nobody joins."""
 
 
 class Cause(StrEnum):

@@ -8,14 +8,14 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import nestaudience
 from nestaudience.config.load import from_document, from_text, ledger_of, parse
 from nestaudience.config.schema import LedgerTable
-from nestaudience.config.settings import Problem, Settings
+from nestaudience.config.settings import Settings
+from nestaudience.config.standing import still_needed
 from nestaudience.customers import store_of
 from nestaudience.customers.port import CustomerStore
 from nestaudience.destinations.port import Destination
@@ -132,23 +132,7 @@ def settings_in_use(evidence: Evidence) -> Settings:
         return settings
     former = from_document(accepted)
     sizes = evidence.memory.sizes(datetime.fromisoformat("9999-01-01T00:00:00+00:00"))
-    held = {remote.audience for remote in evidence.memory.lists() if sizes.get(remote.list_no)}
-    forgotten = sorted(key for key in held if key not in settings.audiences and key in former.audiences)
-    problems = tuple(
-        Problem(
-            "audiences",
-            f"{key} still holds people and is no longer configured",
-            "put it back until it is empty",
-            frozenset({key}),
-        )
-        for key in forgotten
-    )
-    return replace(
-        settings,
-        audiences={**settings.audiences, **{key: former.audiences[key] for key in forgotten}},
-        destinations={**former.destinations, **settings.destinations} if forgotten else settings.destinations,
-        problems=settings.problems + problems,
-    )
+    return still_needed(settings, former, {remote.audience for remote in evidence.memory.lists() if sizes.get(remote.list_no)})
 
 
 def open_keys(evidence: Evidence) -> KeyRing:

@@ -17,12 +17,10 @@ from leaks import Needles
 
 from nestaudience.sandbox import site
 from nestaudience.sandbox.clock import SandboxClock
-from nestaudience.sandbox.data_manager import DataManagerSandbox
-from nestaudience.sandbox.google_state import SandboxAccount
 from nestaudience.sandbox.world import StoreFile, build_store
 from nestaudience.sandbox.world_day import advance_store
 from nestaudience.sandbox.world_schema import moment
-from nestaudience.sync import Outcome, Run, nightly
+from nestaudience.sync import Outcome, Run, run
 from nestaudience.wiring import open_parts
 
 ROOT: Final = Path(__file__).parents[1]
@@ -47,13 +45,12 @@ class CanarySite:
 
     def __init__(self, folder: Path, clock: SandboxClock, *, accounts: int = 3000) -> None:
         self.folder, self.clock = folder, clock
-        self.sandbox = DataManagerSandbox(
-            {account: SandboxAccount() for account in site.ACCOUNTS}, clock, timedelta(0), keep_requests=True
-        )
-        self.sandbox.start()
-        self.place = site.lay_out(folder, endpoint=self.sandbox.endpoint, randomness=Random(7).randbytes, smallest_list=100)
+        self.platforms = site.Platforms(clock, google_takes=timedelta(0), keep_requests=True)
+        self.platforms.__enter__()
+        self.sandbox, self.meta = self.platforms.google, self.platforms.meta
+        self.place = site.lay_out(folder, platforms=self.platforms, randomness=Random(7).randbytes, smallest_list=100)
         self.edit("timeout_seconds = 120", "timeout_seconds = 1")
-        site.publish(folder, self.sandbox)
+        site.publish(folder, self.platforms)
         self.out = folder / "out"
         self.out.mkdir()
         self.codes: dict[str, tuple[int, ...]] = {}
@@ -89,7 +86,7 @@ class CanarySite:
         return planted
 
     def close(self) -> None:
-        self.sandbox.stop()
+        self.platforms.__exit__()
 
     def edit(self, old: str, new: str) -> None:
         text = self.place.config.read_text("utf-8")
@@ -120,15 +117,15 @@ class CanarySite:
             try:
                 with (
                     open_parts(self.place.config, clock=self.clock.now, randomness=os.urandom) as parts,
-                    Run(parts, actor="test") as run,
+                    Run(parts, actor="test") as here,
                 ):
-                    keys = run.judge()
+                    keys = here.judge()
                     between()
                     for key in keys:
-                        run.remove(key)
+                        here.remove(key)
                     for key in keys:
-                        run.add(key)
-                    self.outcomes[step] = run.finish()
+                        here.add(key)
+                    self.outcomes[step] = here.finish()
                     self.codes[step] = self.outcomes[step].exit_codes
             except Exception as error:  # noqa: BLE001 (whatever escapes is written down and searched)
                 (self.out / f"{step}.traceback").write_text("".join(traceback.format_exception(error)))
@@ -137,7 +134,7 @@ class CanarySite:
     def one_call(self, step: str) -> None:
         """One night by the public function."""
         with loud(self.out / f"{step}.log"), open_parts(self.place.config, clock=self.clock.now) as parts:
-            self.codes[step] = nightly(parts).exit_codes
+            self.codes[step] = run(parts).exit_codes
 
     def command(self, step: str, *words: str, file_limit: int | None = None, **environment: str) -> int:
         """A command as a process of its own; what it says is kept in `out`. `file_limit`: no file may grow beyond so many bytes."""

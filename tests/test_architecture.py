@@ -45,12 +45,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what people use
     "due": WORDS | {"config.settings"},
     "checks": WORDS | {"wiring", "parts", "destinations.port", "due", "transports"},
-    "history": WORDS | {"ledger", "audit"},
+    "history": WORDS | {"ledger", "audit", "delta.stops"},
     "status": WORDS | {"wiring", "parts", "ledger", "audit", "config", "delivery", "history", "due"},
     "alerts": WORDS | {"status", "config", "due"},
     "telling": WORDS | {"alerts", "config.schema", "transports"},
     "watching": WORDS | {"alerts", "telling", "status", "config", "ledger", "parts"},
     "audiences": WORDS | {"status", "config", "ledger", "destinations.port"},
+    "preview": WORDS | {"judging", "parts", "jobs", "ledger"},
+    "endings": WORDS | {"sync", "judging", "jobs", "parts", "delivery", "ledger"},
+    "unfinished": WORDS | {"parts", "ledger"},
     "audit": WORDS | {"ledger"},
     "sandbox": WORDS | {"screening.rules", "ledger.keys"},
     "flows": WORDS | {"judging", "sync", "wiring", "parts", "jobs"},
@@ -108,6 +111,7 @@ FENCES = {
     "flows/fence.py": 1,
     "nestaudience/cli/options.py": 1,
     "nestaudience/destinations/google_data_manager.py": 1,
+    "nestaudience/destinations/meta.py": 1,
 }
 """Where everything is caught, and how often: each turns what it caught into a code."""
 LONGEST_FILE, LONGEST_FUNCTION, LONG_FUNCTION = 420, 60, 40

@@ -376,7 +376,7 @@ def test_a_head_that_is_damaged_frees_the_writer_again(world: LaterWorld) -> Non
     kept = head.read_bytes()
     head.unlink()
     with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts, pytest.raises(MustStop) as caught:
-        sync.nightly(parts)
+        sync.run(parts)
     assert caught.value.exit_code == 5
     assert_silent(world, str(caught.value))
     head.write_bytes(kept)

@@ -18,7 +18,7 @@ DAY = date(2027, 2, 10)
 
 def settings(**changes: Any) -> Settings:
     document = tomllib.loads(EXAMPLE.read_text("utf-8"))
-    document["recipients"][0] |= {"terms_confirmed_on": date(2026, 2, 10)}
+    document["recipients"] = [r | {"terms_confirmed_on": date(2026, 2, 10)} for r in document["recipients"]]
     document["audiences"][0] |= changes
     return from_document(document)
 
@@ -53,7 +53,7 @@ def test_stages_of_a_last_day(ahead: int, stage: int | None) -> None:
 
 def test_what_is_due_in_the_example() -> None:
     found = {(due.what, due.where, due.on) for due in due_dates(settings(), DAY - timedelta(days=45))}
-    assert found == {("terms", "recipients.google.terms_confirmed_on", DAY)}
+    assert found == {("terms", f"recipients.{name}.terms_confirmed_on", DAY) for name in ("google", "meta")}
     assert due_dates(settings(), DAY - timedelta(days=46)) == ()
     year_after = date(2027, 9, 1)
     names = ("bought_audio_12m", "viewed_laptops_30d", "crime_readers", "lapsed_readers", "coffee_lovers")

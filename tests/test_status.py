@@ -11,8 +11,9 @@ from nights import SandboxWorld
 from nestaudience.config.settings import Problem
 from nestaudience.customers.port import StoreProblem
 from nestaudience.delta.gates import Gate, Limits, brakes
-from nestaudience.delta.stops import closed_gates
+from nestaudience.delta.stops import ENDING, ListStates, closed_gates
 from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY
+from nestaudience.judging import RETRACT_ONLY
 from nestaudience.sandbox.faults import Fault, FaultKind
 from nestaudience.status import AudienceStatus, Status, last_due_night, status
 from nestaudience.wiring import open_evidence, settings_in_use
@@ -238,17 +239,14 @@ def every_gate(two_nights: Any) -> list[Gate]:
     evidence = open_evidence(two_nights.world.config, two_nights.world.clock.now, read_only=True)
     settings = settings_in_use(evidence)
     evidence.engine.dispose()
-    over = {
-        key: replace(audience, table=audience.table.model_copy(update={"ends_on": date(2026, 11, 20)}))
-        for key, audience in settings.audiences.items()
-    }
-    settings = replace(settings, audiences=over, problems=(Problem("policy", "missing", "add it", None),))
+    settings = replace(settings, problems=(Problem("policy", "missing", "add it", None),))
     problems = [StoreProblem("environment", "x", "y"), StoreProblem("missing_view", "x", "y")]
     people: Any = NoPeople()
-    absent, gone = frozenset({"google_data_manager"}), frozenset(settings.audiences)
-    closed = closed_gates(settings, people, problems, absent=absent, gone=gone, renumbered=gone, today=date(2026, 11, 22))
-    gates = list(brakes(1000, 5, 900, 2000, Limits(100, 20, 100, ever_held=True)))
-    return gates + [gate for found in closed.values() for gate in found]
+    absent, every = frozenset(settings.destinations), frozenset(settings.audiences)
+    lists = [ListStates(every, every, every), *(ListStates(endings=dict.fromkeys(every, code)) for code in ENDING)]
+    closed = [closed_gates(settings, people, problems, absent, states) for states in lists]
+    gates = [RETRACT_ONLY, *brakes(1000, 5, 900, 2000, Limits(100, 20, 100, ever_held=True))]
+    return gates + [gate for each in closed for found in each.values() for gate in found]
 
 
 def test_gate_codes_mean_here_what_they_mean_in_a_run(two_nights: Any) -> None:

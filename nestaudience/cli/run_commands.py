@@ -178,6 +178,7 @@ def outcome_document(outcome: "Outcome") -> dict[str, object]:
         "settled": outcome.settled,
         "checkpoint": outcome.checkpoint,
         "waiting": outcome.waiting,
+        "closed": list(outcome.closed),
         "lists": {key: _sent(sent) for key, sent in outcome.sent.items()},
         "gates": {key: [gate.code for gate in gates] for key, gates in outcome.gates.items() if gates},
         "errors": [error.as_dict() for error in outcome.errors],
@@ -198,6 +199,8 @@ def show_outcome(outcome: "Outcome") -> None:
         rows.append((key, sent.removed, sent.added, refused, unknown, sent.kept_back, sent.late, held))
     names = ("audience", "removed", "added", "refused", "no\nreceipt", "kept\nback", "late", "closed\ngates")
     output.table(f"Night of {outcome.night} · run {outcome.run_id}", names, rows)
+    if outcome.closed:
+        output.say(f"Lists that were empty and are deleted now: {', '.join(outcome.closed)}.")
     if any(sent.kept_back or sent.late for sent in outcome.sent.values()):
         output.say(
             "Kept back: no longer eligible at the last look before sending. Late: removed because they said no during the run."

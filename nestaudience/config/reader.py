@@ -1,5 +1,6 @@
 """From a parsed file to typed tables, one by one, collecting every problem with its place. It compares no table with another."""
 
+import re
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -27,7 +28,7 @@ class Reader:
         """Read every table."""
         known = {*LISTS, *SINGLES, "environment", "sources"}
         for name in sorted(set(self.document) - known):
-            self.add(name, "unknown table or key", "correct its name or take it out")
+            self.add(_shown(name), "unknown table or key", "correct its name or take it out")
         try:
             self.environment = Environment(self.document.get("environment", ""))
         except ValueError:
@@ -64,13 +65,19 @@ class Reader:
             return model.model_validate(raw)
         except ValidationError as error:
             for detail in error.errors(include_input=False, include_url=False, include_context=False):
-                where = ".".join([path, *(str(part) for part in detail["loc"])])
+                where = ".".join([path, *(_shown(part) for part in detail["loc"])])
                 errors.append((where, _MESSAGES.get(detail["type"], "does not have the form that this key needs")))
         for where, message in errors:
             self.add(where, message, "see the comments in config/nestaudience.toml", item)
         return None
 
 
+def _shown(key: object) -> str:
+    """A key or place of the file as a problem may name it: a word that is no name of ours in form could be a value in a wrong place."""
+    return str(key) if _KEY.fullmatch(str(key)) else "(a key)"
+
+
+_KEY: Final = re.compile(r"[a-z0-9_]{1,40}")
 _MESSAGES: Final = {
     "missing": "missing",
     "extra_forbidden": "unknown key",

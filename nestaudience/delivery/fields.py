@@ -18,6 +18,7 @@ def funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
         "held": plan.counts.held,
         "wanted": plan.counts.wanted,
         "noes": plan.counts.noes,
+        "ordered": plan.counts.ordered,
         "ordinary": plan.counts.ordinary,
         "additions": plan.counts.additions,
         "gates": [gate.code for gate in plan.gates],

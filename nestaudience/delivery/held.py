@@ -43,12 +43,18 @@ class Held:
         columns["digest"] = _uuid(self.rows.column("digest_token"))
         flags = ("confirmed", "in_flight", "removing", "owed")
         columns |= {name: pc.cast(self.rows.column(name), pa.bool_()) for name in flags}
+        columns["again"] = _one(self.rows.column("again"))
         table = pa.table([columns[name] for name in HELD_SCHEMA.names], schema=HELD_SCHEMA)
         return table.filter(pc.is_valid(table.column("audience_no")))
 
     def member_ids(self, numbers: pa.Array) -> pa.Array:
         """The ledger's row ids of these rows."""
         return _one(self.rows.column("member_id").take(numbers))
+
+    def added_by(self, batch_nos: frozenset[int]) -> pa.Array:
+        """The numbers of the rows that these batches added: int64."""
+        mine = pc.is_in(self.rows.column("batch_added"), value_set=pa.array(sorted(batch_nos), pa.int64()))
+        return pa.array(pc.indices_nonzero(mine), pa.int64())
 
     def open(self, numbers: pa.Array, recipient: Recipient, keys: KeyRing, tokens: Tokens) -> Digests:
         """The digests of these rows. Raises `MustStop`: `sealed_digest_damaged` when one does not fit the token kept beside it."""

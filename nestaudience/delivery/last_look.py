@@ -181,6 +181,7 @@ def _as_held(touched: pa.Table) -> pa.Table:
     columns = {name: touched.column(name) for name in ("account_token", "person_token", "digest")}
     columns |= {"audience_no": pa.array([0] * touched.num_rows, pa.int32()), "held_no": touched.column("held_no")}
     flags = pa.array([False] * touched.num_rows, pa.bool_())
+    columns["again"] = pa.array([0] * touched.num_rows, pa.int64())
     return pa.table([columns.get(name, flags) for name in HELD_SCHEMA.names], schema=HELD_SCHEMA)
 
 

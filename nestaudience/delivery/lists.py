@@ -62,6 +62,35 @@ def bind_list(audience: Audience, destination: Destination, tools: Tools) -> Rem
     return next(remote for remote in tools.memory.lists() if remote.audience == audience.key)
 
 
+def mark_retiring(remote: RemoteList, orders: dict[str, Value], tools: Tools) -> None:
+    """Write down that a list is to be emptied and deleted; `orders` say who wanted it and why."""
+    fields: dict[str, Value] = {
+        "audience": remote.audience,
+        "list_id": remote.list_id,
+        "ad_account": remote.ad_account,
+        "state": "retiring",
+    }
+    tools.log.append_and_seal(
+        [(EntryType.BINDING_CHANGED, tools.context(remote.controller), fields | orders)],
+        lambda connection, _: tools.memory.set_list_state(connection, remote.list_no, "retiring"),
+    )
+
+
+def delete_list(remote: RemoteList, destination: Destination, tools: Tools) -> None:
+    """Delete a list that holds nobody any more, and remember that it is closed. Raises what the destination raises; nothing is written then."""
+    destination.delete_list(Target(Account(remote.ad_account, remote.login_account), remote.list_id))
+    fields: dict[str, Value] = {
+        "audience": remote.audience,
+        "list_id": remote.list_id,
+        "ad_account": remote.ad_account,
+        "code": remote.code,
+    }
+    tools.log.append_and_seal(
+        [(EntryType.LIST_DELETED, tools.context(remote.controller), fields)],
+        lambda connection, _: tools.memory.set_list_state(connection, remote.list_no, "closed"),
+    )
+
+
 def confirm_list(audience: Audience, remote: RemoteList, destination: Destination, tools: Tools) -> None:
     """Ask the bound account for the list before anything is sent to it.
 

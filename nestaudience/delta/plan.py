@@ -28,6 +28,8 @@ class Counts:
     held: int
     wanted: int
     noes: int
+    ordered: int
+    """Of those who are no no, how many somebody ordered off: the list is being emptied, or a run is taken back."""
     ordinary: int
     additions: int
     removing: int
@@ -46,8 +48,8 @@ class AudiencePlan:
 
     @property
     def removals_to_send(self) -> int:
-        """Noes always; ordinary removals unless a gate holds them."""
-        return self.counts.noes + (0 if self.holds_ordinary else self.counts.ordinary)
+        """Noes and ordered removals always; ordinary ones unless a gate holds them."""
+        return self.counts.noes + self.counts.ordered + (0 if self.holds_ordinary else self.counts.ordinary)
 
     @property
     def additions_to_send(self) -> int:
@@ -80,6 +82,7 @@ class AudiencePlan:
             "held": self.counts.held,
             "wanted": self.counts.wanted,
             "noes": self.counts.noes,
+            "ordered": self.counts.ordered,
             "ordinary": self.counts.ordinary,
             "additions": self.counts.additions,
             "send_removals": self.removals_to_send,
@@ -101,30 +104,34 @@ class Delta:
         """
         ordinary = not self.plans[key].holds_ordinary
         query = (
-            "SELECT digest, held_nos, person_token, is_no, mask, moved, owed FROM removal WHERE audience_no = $audience AND (is_no OR $ordinary) "
+            "SELECT digest, held_nos, person_token, is_no, mask, moved, owed FROM removal "
+            "WHERE audience_no = $audience AND (is_no OR ordered OR $ordinary) "
             "ORDER BY is_no DESC, digest"
         )
         return fetch(self._engine, query, {"audience": self.screened.number(key), "ordinary": ordinary})
 
     def additions(self, key: AudienceKey) -> pa.Table:
-        """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8."""
+        """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8, `again` int64 (the
+        batch of which some were refused and whose people are tried once more, 0 for nobody).
+        """
         plan = self.plans[key]
         query = (
-            "SELECT digest, account_token, person_token, row_no, signals FROM addition WHERE audience_no = $audience "
+            "SELECT digest, account_token, person_token, row_no, signals, again FROM addition WHERE audience_no = $audience "
             "AND NOT CASE WHEN refresh THEN $stale ELSE $held END ORDER BY place"
         )
         values = {"audience": self.screened.number(key), "held": plan.holds_additions, "stale": plan.holds_refresh}
         return fetch(self._engine, query, values)
 
     def reasons(self, key: AudienceKey) -> dict[str, int]:
-        """Why people leave: reason codes (any of a person's), `left_segment` and `address_changed`, with counts that may overlap."""
+        """Why people leave: reason codes (any of a person's), `left_segment`, `address_changed` and `ordered`, with counts that may overlap."""
         rows = self._engine.execute(
-            "SELECT mask, moved, count(*) FROM removal WHERE audience_no = ? GROUP BY mask, moved", [self.screened.number(key)]
+            "SELECT mask, moved, ordered, count(*) FROM removal WHERE audience_no = ? GROUP BY ALL", [self.screened.number(key)]
         ).fetchall()
         found: dict[str, int] = {}
-        for mask, moved, count in rows:
+        for mask, moved, ordered, count in rows:
             codes = [reason.value for reason in Reason if mask & reason.bit]
             codes += ["address_changed"] if moved else []
+            codes += ["ordered"] if ordered else []
             for code in codes or ["left_segment"]:
                 found[code] = found.get(code, 0) + count
         return dict(sorted(found.items()))
@@ -134,16 +141,37 @@ class Delta:
         return self.screened.connection
 
 
-def work_out(screened: Screened, limits: dict[AudienceKey, Limits], closed: dict[AudienceKey, tuple[Gate, ...]]) -> Delta:
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What somebody ordered beyond bringing lists into line: lists to empty, rows of `held` (by `held_no`) whose people a retraction takes off, and
+    whether everybody who should be there is sent once more.
+    """
+
+    emptied: frozenset[AudienceKey] = frozenset()
+    retracted: pa.Array | None = None
+    resend: bool = False
+
+
+_NOTHING: Final = Orders()
+
+
+def work_out(
+    screened: Screened,
+    limits: dict[AudienceKey, Limits],
+    closed: dict[AudienceKey, tuple[Gate, ...]],
+    orders: Orders = _NOTHING,
+) -> Delta:
     """The delta of every audience. `closed` are the gates that are closed already, whatever the counts; `limits` those of the brakes."""
     engine = screened.connection
     engine.execute("SET VARIABLE no_mask = $mask::UBIGINT", {"mask": NO_MASK})
+    _give(screened, orders)
     run_file(engine, _PACKAGE, "01_delta.sql")
     rows = engine.execute(
         """SELECT au.key, (SELECT count(DISTINCT digest) FROM held h WHERE h.audience_no = au.audience_no),
                   (SELECT count(*) FROM wanted w WHERE w.audience_no = au.audience_no),
                   (SELECT count(*) FILTER (is_no) FROM removal r WHERE r.audience_no = au.audience_no),
-                  (SELECT count(*) FILTER (NOT is_no) FROM removal r WHERE r.audience_no = au.audience_no),
+                  (SELECT count(*) FILTER (NOT is_no AND ordered) FROM removal r WHERE r.audience_no = au.audience_no),
+                  (SELECT count(*) FILTER (NOT is_no AND NOT ordered) FROM removal r WHERE r.audience_no = au.audience_no),
                   (SELECT count(*) FROM addition a WHERE a.audience_no = au.audience_no),
                   (SELECT count(DISTINCT digest) FROM held h WHERE h.audience_no = au.audience_no AND h.removing),
                   (SELECT count(*) FILTER (refresh) FROM addition a WHERE a.audience_no = au.audience_no)
@@ -152,9 +180,20 @@ def work_out(screened: Screened, limits: dict[AudienceKey, Limits], closed: dict
     plans = {}
     for key, *numbers in rows:
         counts = Counts(*numbers)
-        gates = (
-            *closed.get(key, ()),
-            *brakes(counts.held, counts.wanted, counts.ordinary, counts.additions - counts.refresh, limits[key]),
-        )
+        fresh = counts.additions - counts.refresh
+        own = () if key in orders.emptied else brakes(counts.held, counts.wanted, counts.ordinary, fresh, limits[key])
+        gates = (*closed.get(key, ()), *own)
         plans[key] = AudiencePlan(key, screened.funnel(key), counts, gates)
     return Delta(screened, plans)
+
+
+def _give(screened: Screened, orders: Orders) -> None:
+    """Tell the engine what was ordered."""
+    engine = screened.connection
+    numbers = [screened.number(audience.key) for audience in screened.audiences if audience.key in orders.emptied]
+    engine.execute("SET VARIABLE emptied = $emptied::INTEGER[]", {"emptied": numbers})
+    engine.execute("SET VARIABLE resend = $resend::BOOLEAN", {"resend": orders.resend})
+    rows = orders.retracted if orders.retracted is not None else pa.array([], pa.int64())
+    engine.register("retracted_given", pa.table({"held_no": rows}))
+    engine.execute("CREATE OR REPLACE TABLE retracted AS SELECT held_no FROM retracted_given")
+    engine.unregister("retracted_given")

@@ -3,36 +3,66 @@
 Pure: facts in, closed gates by audience out. A no passes all of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
+from typing import Final
 
-from nestaudience.config.settings import Settings, ended
+from nestaudience.config.settings import Audience, Settings, ended
 from nestaudience.customers.port import StoreProblem
 from nestaudience.delta.gates import Gate, only_noes, stop_additions
 from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import AudienceKey
 
+ENDING: Final[Mapping[str, str]] = {
+    "retiring": "nothing: the list was retired; it is deleted when it is empty. Take the audience out of the configuration then",
+    "account_retiring": "nothing: the ad account is being left; set its `state` back to go on with it",
+    "divested": "nothing: the company left the group",
+    "ended": "nothing: its last day has passed; extend `ends_on` to go on",
+}
+"""Why a list is being emptied, and what opens the gate that goes with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListStates:
+    """What is known of lists. `gone`: proven gone; `closed`: deleted by us; `renumbered`: still under another number than the configuration gives;
+    `endings`: being emptied, with a code of `ENDING`.
+    """
+
+    gone: frozenset[AudienceKey] = frozenset()
+    closed: frozenset[AudienceKey] = frozenset()
+    renumbered: frozenset[AudienceKey] = frozenset()
+    endings: Mapping[AudienceKey, str] = field(default_factory=dict)
+
+
+def ending_of(audience: Audience, state: str, today: date) -> str | None:
+    """Why an audience's list is to be emptied (a code of `ENDING`), or None. `state` is the list's in the ledger, empty without one."""
+    if state == "retiring":
+        return "retiring"
+    if audience.controller.state == "divested":
+        return "divested"
+    if audience.ad_account.state != "active":
+        return "account_retiring"
+    return "ended" if ended(audience, today) else None
+
 
 def closed_gates(
-    settings: Settings,
-    screened: Screened,
-    problems: Iterable[StoreProblem],
-    *,
-    absent: frozenset[str],
-    gone: frozenset[AudienceKey],
-    renumbered: frozenset[AudienceKey],
-    today: date,
+    settings: Settings, screened: Screened, problems: Iterable[StoreProblem], absent: frozenset[str], lists: ListStates
 ) -> dict[AudienceKey, tuple[Gate, ...]]:
-    """The closed gates of each audience. `problems` are those of the store, a failure to read it among them.
+    """The closed gates of each audience. `problems` are those of the store, a failure to read it among them; `absent` are destinations that could
+    not be opened.
 
-    `absent` are destinations that could not be opened, `gone` lists proven gone, `renumbered` lists that still stand under another number than the
-    configuration gives.
+    A list that is being emptied has one gate only: it needs no feed to know who must leave.
     """
     everywhere = _feed(problems)
     malformed = _malformed_controllers(screened)
     found: dict[AudienceKey, tuple[Gate, ...]] = {}
     for key, audience in settings.audiences.items():
-        gates = [*everywhere, *_list_gates(key, gone, renumbered)]
+        ending = lists.endings.get(key)
+        if ending is not None:
+            found[key] = (stop_additions(ending, ENDING[ending], exit_code=0),)
+            continue
+        gates = [*everywhere, *_list_gates(key, lists)]
         if key in settings.stopped:
             gates.append(stop_additions("config", "mend what `nestaudience check` lists for this audience", exit_code=2))
         if audience.controller.key in malformed:
@@ -40,18 +70,19 @@ def closed_gates(
             gates.append(only_noes("feed_malformed", next_step))
         if audience.table.destination in absent:
             gates.append(stop_additions("destination_absent", "give the destination its credentials", exit_code=2))
-        if ended(audience, today):
-            gates.append(stop_additions("ended", "its last day has passed; extend `ends_on`, or end the audience", exit_code=0))
         found[key] = tuple(gates)
     return found
 
 
-def _list_gates(key: AudienceKey, gone: frozenset[AudienceKey], renumbered: frozenset[AudienceKey]) -> list[Gate]:
+def _list_gates(key: AudienceKey, lists: ListStates) -> list[Gate]:
     gates = []
-    if key in gone:
+    if key in lists.closed:
+        next_step = "take the audience out of the configuration, or give it another number to start a new list"
+        gates.append(stop_additions("list_closed", next_step, exit_code=0))
+    if key in lists.gone:
         next_step = "give the audience another number to start a new list, or take it out"
         gates.append(stop_additions("list_gone", next_step, exit_code=2))
-    if key in renumbered:
+    if key in lists.renumbered:
         next_step = "put the list's number back; another starts a new list once this one is gone"
         gates.append(stop_additions("renumbered", next_step, exit_code=2))
     return gates

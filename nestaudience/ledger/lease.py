@@ -1,11 +1,12 @@
 """Who works on what: leases in the ledger, so that two runs never deliver to one list at a time.
 
 A lease is held by a process on this machine; it is free again when that process is no more, or when it was not renewed for its term.
-Prefect's limits are courtesy beside it. It protects; it does not queue: who comes second is told to try again.
+Prefect's limits are courtesy beside it. Who comes second waits as long as its patience lasts, and is then told to try again; there is no queue.
 """
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,15 +22,24 @@ from nestaudience.ledger.schema import LEASE
 
 TERM: Final = timedelta(minutes=30)
 """A lease that was not renewed for so long is free, whatever became of its owner."""
+LOOKS_EVERY: Final = timedelta(seconds=5)
+"""How often somebody who waits for a lease looks again."""
+Sleep = Callable[[float], None]
+"""Waits so many seconds."""
 WRITER: Final = "writer"
 """The lease of the one program that writes the transfer log."""
 
 
 @contextmanager
-def leased(engine: Engine, name: str, owner: str, clock: Clock) -> Iterator["Lease"]:
-    """Hold a lease for a while. Raises `TryAgain`: `leased` when another living process holds it."""
+def leased(
+    engine: Engine, name: str, owner: str, clock: Clock, *, patience: timedelta = timedelta(0), sleep: Sleep = time.sleep
+) -> Iterator["Lease"]:
+    """Hold a lease for a while. `patience` is how long to wait for another's, looking every few seconds.
+
+    Raises `TryAgain`: `leased` when another living process still holds it then.
+    """
     lease = Lease(engine, name, owner, clock)
-    lease.take()
+    lease.take(patience, sleep)
     try:
         yield lease
     finally:
@@ -45,8 +55,16 @@ class Lease:
         self._owner = owner
         self._clock = clock
 
-    def take(self) -> None:
-        """Take it when it is free, stale, or its process is gone."""
+    def take(self, patience: timedelta = timedelta(0), sleep: Sleep = time.sleep) -> None:
+        """Take it when it is free, stale, or its process is gone; wait for that as long as the patience lasts. Raises as `leased` does."""
+        waited = timedelta(0)
+        while not self._taken():
+            if waited >= patience:
+                raise TryAgain("leased", self._name, "another run is at work on it; wait until it ends, then run again")
+            sleep(LOOKS_EVERY.total_seconds())
+            waited += LOOKS_EVERY
+
+    def _taken(self) -> bool:
         now = self._clock()
 
         def work(connection: Connection) -> bool:
@@ -58,8 +76,7 @@ class Lease:
             connection.execute(sa.insert(LEASE), values)
             return True
 
-        if not write(self._engine, work):
-            raise TryAgain("leased", self._name, "another run is at work on it; wait until it ends, then run again")
+        return write(self._engine, work)
 
     def renew(self) -> None:
         """Say that the owner is still at work. Raises `TryAgain`: `lease_lost` when somebody else took it."""

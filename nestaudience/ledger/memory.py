@@ -5,7 +5,7 @@ too much, never too little. It sends nothing and decides nothing about people; w
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -82,26 +82,28 @@ class OpenBatch:
 HELD_FIELDS: Final = pa.schema(
     [
         (name, pa.int64())
-        for name in ("member_id", "list_no", "batch_added", "position", "confirmed", "in_flight", "removing", "owed")
+        for name in ("member_id", "list_no", "batch_added", "position", "confirmed", "in_flight", "removing", "owed", "again")
     ]
     + [(name, TOKEN) for name in ("account_token", "person_token", "digest_token")]
     + [("sealed_digest", pa.binary(32))]
 )
-"""One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full or in part, and not yet due
-for a refresh (two thirds of the list's duration); `removing`: a removal is under way or waits for an earlier addition;
-`owed`: a removal was tried and must be tried again."""
+"""One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full, or in part at the second try, and not yet due
+for a refresh (two thirds of the list's duration); `removing`: a removal is under way or waits for an earlier addition; `owed`: a removal was
+tried and must be tried again; `again`: the row's batch, when it was accepted in part at the first try, else 0."""
 
 _HELD: Final = """
 WITH news (news_no, news_state) AS (VALUES {news}),
-known AS (SELECT batch_no, operation, sent_at, coalesce(news_state, state) AS state,
+known AS (SELECT batch_no, operation, sent_at, attempt, coalesce(news_state, state) AS state,
                  CASE WHEN news_state IS NOT NULL THEN '{now}' ELSE settled_at END AS settled_at
           FROM batch LEFT JOIN news ON news_no = batch_no),
 added AS (SELECT *, CASE WHEN settled_at <> '' THEN settled_at ELSE {later} END AS certain_at FROM known WHERE operation = 'add')
 SELECT m.member_id, m.list_no, m.batch_added, m.position,
-       a.state IN ('confirmed', 'partly') AND m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed,
+       (a.state = 'confirmed' OR (a.state = 'partly' AND a.attempt > 1)) AND m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed,
        a.state = 'accepted' AND a.sent_at > '{silent}' AND m.batch_removed IS NULL AS in_flight,
        coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), 0) AS removing,
-       m.batch_removed IS NOT NULL AS owed, m.account_token, m.person_token, m.digest_token, m.sealed_digest
+       m.batch_removed IS NOT NULL AS owed,
+       CASE WHEN a.state = 'partly' AND a.attempt = 1 AND m.batch_removed IS NULL THEN m.batch_added ELSE 0 END AS again,
+       m.account_token, m.person_token, m.digest_token, m.sealed_digest
 FROM membership m JOIN added a ON a.batch_no = m.batch_added JOIN remote_list l ON l.list_no = m.list_no
 LEFT JOIN known r ON r.batch_no = m.batch_removed
 WHERE a.state NOT IN ('refused', 'lapsed') AND NOT coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), 0)
@@ -164,6 +166,13 @@ class Memory:
         query = sa.select(BATCH).where(BATCH.c.state.in_(states)).order_by(BATCH.c.batch_no)
         return tuple(_sent_batch(row) for row in read(self.engine, lambda c: c.execute(query).all()))
 
+    def additions_of(self, transfer_ids: Iterable[str]) -> frozenset[int]:
+        """The numbers of the batches by which these transfers added people."""
+        adds = sa.select(BATCH.c.batch_no).where(
+            BATCH.c.operation == Operation.ADD.value, BATCH.c.transfer_id.in_(list(transfer_ids))
+        )
+        return frozenset(read(self.engine, lambda c: c.execute(adds).scalars().all()))
+
     def ever_filled(self) -> frozenset[int]:
         """Lists to which somebody was ever sent, unless every request was refused."""
         query = sa.select(BATCH.c.list_no).distinct().where(BATCH.c.operation == Operation.ADD.value, BATCH.c.state != "refused")
@@ -207,6 +216,10 @@ class Memory:
     def set_batch(self, connection: Connection, batch_no: int, values: dict[str, Any]) -> None:
         """Write what an answer says, in the transaction of its entry."""
         connection.execute(sa.update(BATCH).where(BATCH.c.batch_no == batch_no).values(**values))
+
+    def tried_again(self, batch_no: int) -> None:
+        """The people of a batch that was accepted in part were sent once more: it counts as it stands from now on."""
+        write(self.engine, lambda c: c.execute(sa.update(BATCH).where(BATCH.c.batch_no == batch_no).values(attempt=2)))
 
     # -- memberships
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nights import google_alone
 
 from nestaudience.config.load import digest_of, from_document, from_text, ledger_of, load, parse, to_text
 from nestaudience.config.settings import Settings
@@ -22,7 +23,8 @@ SECRET = "Xk9-very-private"
 
 
 def document() -> dict[str, Any]:
-    return tomllib.loads(EXAMPLE.read_text("utf-8"))
+    """The example as far as it speaks of Google: one list a segment."""
+    return tomllib.loads(google_alone(EXAMPLE.read_text("utf-8")))
 
 
 def problems(found: Settings) -> dict[str, str]:
@@ -47,9 +49,20 @@ def test_the_example_has_no_problem() -> None:
     found = load(EXAMPLE)
     assert found.problems == ()
     assert found.stopped == frozenset()
-    assert len(found.audiences) == 5
+    assert len(found.audiences) == 10
     assert found.environment is Environment.SANDBOX
     assert ledger_of(document())[1] == found.ledger
+    assert len(from_document(document()).audiences) == 5
+
+
+def test_what_is_wrong_with_one_platform_stops_its_lists_alone() -> None:
+    for n, own in enumerate(("google", "meta")):
+        wrong = tomllib.loads(EXAMPLE.read_text("utf-8"))
+        wrong["destinations"][n]["timeout_seconds"] = 0
+        wrong["recipients"][n]["country"] = "Ireland"
+        found = from_document(wrong, tomllib.loads(EXAMPLE.read_text("utf-8")))
+        assert found.stopped == {key for key in found.audiences if key.endswith(f"/{own}")}
+        assert len(found.stopped) == 5
 
 
 def test_every_problem_at_once_with_place_and_remedy_and_no_value() -> None:
@@ -300,7 +313,7 @@ def test_a_wrong_table_of_alerts_is_told_and_stops_nothing(table: object, path: 
     for accepted, expected in ((None, None), (good, "env:BEFORE")):
         found = from_document(document() | {"alerts": table}, accepted)
         assert next(iter(problems(found))) == path
-        assert (found.stopped, len(found.audiences)) == (frozenset(), 5)
+        assert (found.stopped, len(found.audiences)) == (frozenset(), len(good["audiences"]))
         assert found.alerts.webhook == expected
         assert SECRET not in str(found.problems)
 

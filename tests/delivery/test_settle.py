@@ -166,7 +166,7 @@ def test_a_removal_that_overtakes_an_addition_is_sent_again_when_both_have_settl
 
     def night() -> sync.Outcome:
         with open_parts(world.config, clock=ticking, randomness=world.randomness) as parts:
-            return sync.nightly(parts)
+            return sync.run(parts)
 
     world.sandbox.apply_after = timedelta(hours=10)
     night()
@@ -221,6 +221,6 @@ def test_a_long_run_keeps_its_leases(world: LaterWorld) -> None:
                     Lease(parts.evidence.engine, WRITER, "another", world.clock.now).take()
                 refused += 1
 
-        outcome = sync.nightly(parts, note=note)
+        outcome = sync.run(parts, note=note)
     assert outcome.exit_code == 0
     assert refused > 4

@@ -1,15 +1,24 @@
+-- Whom somebody ordered off a list: everybody on a list that is being emptied, and those of whom the first trace on the list is a run that is taken
+-- back. No gate on counts or feeds holds them.
+CREATE OR REPLACE TABLE ordered AS
+SELECT audience_no, digest FROM held GROUP BY audience_no, digest
+HAVING list_contains(getvariable('emptied'), audience_no) OR arg_min(held_no IN (SELECT held_no FROM retracted), held_no);
+
 -- One row a wanted digest: of several eligible accounts with one address, the one with the smallest token stands for it.
 CREATE OR REPLACE TABLE wanted AS
 SELECT c.audience_no, c.digest, min(c.account_token) AS account_token, arg_min(c.row_no, c.account_token) AS row_no,
        arg_min(a.person_token, c.account_token) AS person_token, min(c.signals) AS signals
 FROM candidate c JOIN answer a ON a.subject_no = c.subject_no
-WHERE c.mask = 0 GROUP BY c.audience_no, c.digest;
+WHERE c.mask = 0 AND NOT list_contains(getvariable('emptied'), c.audience_no)
+AND NOT EXISTS (SELECT 1 FROM ordered o WHERE o.audience_no = c.audience_no AND o.digest = c.digest) GROUP BY c.audience_no, c.digest;
 
--- Additions are measured against what is confirmed or on its way; who may be there all the same is only refreshed. While a removal is on its way, an addition could overtake it, and waits.
+-- Additions are measured against what is confirmed or on its way, where everybody is sent once more against what is on its way; who may be there all
+-- the same is only refreshed. While a removal is on its way, an addition could overtake it, and waits.
 CREATE OR REPLACE TABLE addition AS
-SELECT w.*, rank AS place, EXISTS (SELECT 1 FROM held WHERE held.audience_no = w.audience_no AND held.digest = w.digest) AS refresh
+SELECT w.*, rank AS place, EXISTS (SELECT 1 FROM held WHERE held.audience_no = w.audience_no AND held.digest = w.digest) AS refresh,
+       coalesce((SELECT max(again) FROM held WHERE held.audience_no = w.audience_no AND held.digest = w.digest), 0) AS again
 FROM (SELECT *, row_number() OVER (PARTITION BY audience_no ORDER BY digest) - 1 AS rank FROM wanted) w
-ANTI JOIN (SELECT audience_no, digest FROM held WHERE confirmed OR in_flight OR removing) h
+ANTI JOIN (SELECT audience_no, digest FROM held WHERE (confirmed AND NOT getvariable('resend')) OR in_flight OR removing) h
 ON h.audience_no = w.audience_no AND h.digest = w.digest;
 
 -- Removals are measured against everything that may be there. A removal is a no if any of its reasons is, if the address was changed, or if it
@@ -27,5 +36,6 @@ WITH lost AS (
 )
 SELECT audience_no, digest, list(DISTINCT held_no ORDER BY held_no) AS held_nos, any_value(account_token) AS account_token,
        any_value(person_token) AS person_token, bit_or(coalesce(mask, 0)) AS mask,
-       bool_or((coalesce(mask, 0) & getvariable('no_mask')) > 0 OR moved OR owed) AS is_no, bool_or(moved) AS moved, bool_or(owed) AS owed
+       bool_or((coalesce(mask, 0) & getvariable('no_mask')) > 0 OR moved OR owed) AS is_no, bool_or(moved) AS moved, bool_or(owed) AS owed,
+       (audience_no, digest) IN (SELECT (audience_no, digest) FROM ordered) AS ordered
 FROM judged GROUP BY audience_no, digest;
