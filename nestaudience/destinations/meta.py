@@ -189,7 +189,7 @@ class Meta:
                 raise _error("account_wrong", where)
             self._owners[target.list_id] = target.account.account_id
             return facts_of(answer)
-        if answer.code not in {"list_gone", "permission_denied"}:
+        if answer.code != "list_gone":
             raise _raised(answer, where)
         if any(str(item["id"]) == target.list_id for item in self._all_lists(target.account, where)):
             raise _error("permission_denied", where)

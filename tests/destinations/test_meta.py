@@ -523,6 +523,11 @@ def test_a_list_is_gone_only_if_the_account_says_so(pair: tuple[AnsweringHttp, M
         with pytest.raises(NeedsFix) as caught:
             ask(hidden)
         assert caught.value.code == code
+    # A missing permission says nothing about the list, whatever the listing shows.
+    missing = told({"error": {"code": 200}}, 403)
+    with pytest.raises(NeedsFix) as caught:
+        ask(told({"data": []}))
+    assert caught.value.code == "permission_denied"
     server.always(told({**ITEM, "id": "2"}))
     with pytest.raises(NeedsFix):
         meta.read_list(TARGET)
