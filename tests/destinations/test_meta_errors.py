@@ -327,6 +327,9 @@ def test_a_request_that_was_changed_on_its_way_is_not_sent() -> None:
         session.mount("http://", wire)
         wire.expect(b"a=1")
         assert session.post(url, data={"a": "1"}).status_code == 200
+        with pytest.raises(ValueError, match="sent already"):
+            session.post(url, data={"a": "1"})
+        assert not wire.changed
         changed = ({"data": {"a": "2"}}, {"data": {"a": "1", "b": "2"}}, {}, {"data": {"a": "1"}, "params": {"payload": DIGEST}})
         for options in changed:
             wire.expect(b"a=1")
