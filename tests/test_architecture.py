@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "status": WORDS | {"wiring", "parts", "ledger", "audit", "config", "delivery", "delta.stops"},
     "audit": WORDS | {"ledger"},
     "sandbox": WORDS | {"screening.rules", "ledger.keys"},
-    "flows": WORDS | {"judging", "sync", "wiring", "parts", "jobs"},
+    "flows": WORDS | {"judging", "sync", "wiring", "parts", "jobs", "preview", "unfinished", "delta.plan", "config.settings"},
     "cli": {"*"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -5,7 +5,15 @@ Heavy imports stay inside the commands, so that `--help` answers at once.
 
 import typer
 
-from nestaudience.cli import audit_commands, ending_commands, run_commands, sandbox_commands, status_command
+from nestaudience.cli import (
+    audit_commands,
+    backfill_command,
+    ending_commands,
+    run_commands,
+    sandbox_commands,
+    serve_command,
+    status_command,
+)
 
 app = typer.Typer(
     name="nestaudience",
@@ -19,7 +27,9 @@ app.command()(sandbox_commands.demo)
 app.command()(sandbox_commands.sandbox)
 app.command()(run_commands.check)
 app.command()(run_commands.plan)
+run_commands.run_app.command()(backfill_command.backfill)
 app.add_typer(run_commands.run_app, name="run")
+app.command()(serve_command.serve)
 app.command()(status_command.status)
 app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
