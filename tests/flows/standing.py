@@ -33,7 +33,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE: Final = 90.0
+PATIENCE: Final = 120.0
 """Seconds after which something that should have happened has not."""
 
 
