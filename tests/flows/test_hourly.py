@@ -10,8 +10,8 @@ from nights import SandboxWorld
 
 from nestaudience.config.load import load
 from nestaudience.ledger.lease import WRITER, leased
-from nestaudience.sandbox.faults import Fault, FaultKind
-from nestaudience.wiring import open_evidence
+from nestaudience.sync import Run
+from nestaudience.wiring import open_evidence, open_parts
 from tests.test_lists_equal_consent import entries, lists_of
 
 
@@ -65,14 +65,16 @@ def test_a_night_that_nobody_began_is_run_in_the_morning(world: SandboxWorld) ->
     assert len(nights) == 1
 
 
-def test_a_night_that_met_a_passing_fault_is_finished(world: SandboxWorld) -> None:
-    world.sandbox.faults.add(Fault("IngestAudienceMembers", FaultKind.UNAVAILABLE, 100))
-    assert 3 in world.night().exit_codes
-    world.sandbox.faults.clear()
+def test_a_night_that_was_cut_off_is_finished(world: SandboxWorld) -> None:
+    with open_parts(world.config, clock=world.clock.now) as parts, Run(parts) as run:
+        first, *_ = run.judge()
+        run.add(first)
     at(world, 3)
+    assert [bool(people) for people in lists_of(world).values()] == [True]
     assert hour(world) == ("COMPLETED", "exit codes [0]")
     at(world, 4)
     assert lists_of(world) == wanted_lists(world.store, load(world.config), world.clock.now())
+    assert hour(world)[1].endswith("0 are awaited")
 
 
 def test_after_nine_it_leaves_a_night_alone(world: SandboxWorld) -> None:

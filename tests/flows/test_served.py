@@ -231,9 +231,10 @@ def test_a_work_pool_runs_the_same_deployments(standing: Standing, other: Canary
     run = standing.order("backfill", form(other, reason="test", dry_run=False))
     standing.start("worker", "-m", "prefect", "worker", "start", "--pool", "nestaudience", "--name", "test")
     assert standing.ended(run) == ("COMPLETED", "exit codes [0]")
-    standing.stop("worker")
     assert lists_of(other) == wanted_of(other)
-    assert "| prefect.flow_runs - Finished in state Completed" in (standing.folder / "worker.log").read_text(), "the masked form"
+    told = standing.folder / "worker.log"
+    standing.until(lambda: "| prefect.flow_runs - Finished in state Completed" in told.read_text(), "a line of the masked form")
+    standing.stop("worker")
 
 
 def test_prefect_kept_keys_and_counts_and_nobody(standing: Standing, site: CanarySite) -> None:
