@@ -19,7 +19,7 @@ from nestaudience.vocabulary import STOCKHOLM
 from tests.flows.grounds import ground, lists_of, log_of, wanted_of
 from tests.flows.standing import ROOT, Standing, die
 
-ARTIFACTS = {"nightly-funnel", "nightly-sent", "nightly-run", "backfill-preview"}
+ARTIFACTS = {"nightly-funnel", "nightly-sent", "nightly-run"}
 
 
 def soon() -> str:
@@ -214,6 +214,7 @@ def test_whatever_is_killed_the_next_run_makes_it_good(
 def test_a_work_pool_runs_the_same_deployments(standing: Standing, other: CanarySite) -> None:
     """`config/prefect.yaml` as its comment says, and one run by a worker."""
     standing.stop("serve")
+    assert not any(each.paused for each in standing.client.read_deployments()), "a machine that restarts pauses no night"
     made = standing.call("-m", "prefect", "work-pool", "create", "nestaudience", "--type", "process")
     assert made.returncode == 0, made.stderr
     words = ["-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "config/prefect.yaml"]
