@@ -59,17 +59,24 @@ def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
 
 
 def _accounts(parts: Parts) -> Iterator[Finding]:
-    """Every bound ad account, read once with our credentials."""
+    """Every bound ad account, read once with our credentials, and how many customer lists it holds that are not ours."""
     asked: set[tuple[str, str]] = set()
+    ours = {(remote.destination, remote.list_id) for remote in parts.memory.lists()}
     for audience in parts.settings.audiences.values():
         name, account = audience.table.destination, audience.ad_account
         if name not in parts.destinations or (name, account.account_id) in asked:
             continue
         asked.add((name, account.account_id))
         try:
-            parts.destinations[name].find_list(Account(account.account_id, account.login_account_id), "na-check")
+            lists = parts.destinations[name].lists(Account(account.account_id, account.login_account_id))
         except NestAudienceError as error:
             yield Finding(f"{name}, account of {audience.controller.key}", error.code, error.next_step, error.exit_code)
+            continue
+        foreign = sum((name, facts.list_id) not in ours for facts in lists)
+        if foreign:
+            what = f"{foreign} customer lists that this installation did not make"
+            next_step = "find out who fills them and on what basis; nothing here removes anybody from them"
+            yield Finding(f"{name}, account of {audience.controller.key}", what, next_step, warning=True)
 
 
 def _due(parts: Parts, today: date) -> Iterator[Finding]:

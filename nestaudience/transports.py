@@ -4,7 +4,9 @@ Secrets are read here, by name, and handed on; they are in no error and no log. 
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from nestaudience.config.schema import DestinationTable
 from nestaudience.destinations import destination_class
@@ -32,11 +34,15 @@ def secret(name: str, base: Path) -> str:
 def open_destination(table: DestinationTable, environment: Environment, base: Path) -> Destination:
     """One destination with its credentials; paths are relative to `base`. An endpoint of our own is for the sandbox only, whatever the file says.
 
-    Raises `NeedsFix`: `secret_missing`, `sandbox_endpoint`, and what the destination raises; `MustStop`: `endpoint_override`.
+    Raises `NeedsFix`: `destination_unknown`, `secret_missing`, `secret_unusable`, `sandbox_endpoint`, and what the destination raises; `MustStop`:
+    `endpoint_override`.
     """
     if environment is not Environment.SANDBOX and table.endpoint is not None:
         raise MustStop("endpoint_override", table.name, "an endpoint may be overridden in the sandbox only; take it out")
-    return _google(table, environment, base)
+    opening = _OPENING.get(table.name)
+    if opening is None:
+        raise NeedsFix("destination_unknown", table.name, f"name one of: {', '.join(sorted(_OPENING))}")
+    return opening(table, environment, base)
 
 
 def _google(table: DestinationTable, environment: Environment, base: Path) -> Destination:
@@ -68,3 +74,36 @@ def _google(table: DestinationTable, environment: Environment, base: Path) -> De
         settings = google.GoogleDataManagerSettings(source, terms, timeout_seconds=table.timeout_seconds)
     opened: Destination = destination_class(table.name)(settings)
     return opened
+
+
+def _meta(table: DestinationTable, environment: Environment, base: Path) -> Destination:
+    from nestaudience.destinations import meta_settings as meta
+
+    if table.credentials is None:
+        raise NeedsFix("secret_missing", f"{table.name}.credentials", "name the access token of the system user")
+    if environment is Environment.SANDBOX and table.endpoint is None:
+        raise NeedsFix("sandbox_endpoint", table.name, "name endpoint and credentials of the sandbox")
+    token = secret(table.credentials, base)
+    app_secret = None if table.app_secret is None else secret(table.app_secret, base)
+    fault = meta.fault_of(token, app_secret, table.endpoint)
+    if fault == "endpoint":
+        raise NeedsFix("sandbox_endpoint", table.name, "the sandbox is on this machine: name it as 127.0.0.1:PORT")
+    if fault is not None:
+        raise NeedsFix("secret_unusable", f"{table.name}.{fault}", "a secret of Meta is printable characters without spaces")
+    settings = meta.MetaSettings(
+        token,
+        terms_accepted=table.terms_accepted_by is not None and table.terms_accepted_on is not None,
+        app_secret=app_secret,
+        api_version=table.api_version,
+        endpoint=None if table.endpoint is None else f"http://{table.endpoint}",
+        timeout_seconds=table.timeout_seconds,
+    )
+    opened: Destination = destination_class(table.name)(settings)
+    return opened
+
+
+_OPENING: Final[dict[str, Callable[[DestinationTable, Environment, Path], Destination]]] = {
+    "google_data_manager": _google,
+    "meta": _meta,
+}
+"""Name in the configuration -> the function that opens it."""

@@ -14,8 +14,6 @@ from pathlib import Path
 from nestaudience.config.load import from_document, from_text, ledger_of, parse
 from nestaudience.config.settings import Settings
 from nestaudience.config.standing import still_needed
-from nestaudience.customers import store_of
-from nestaudience.customers.port import CustomerStore
 from nestaudience.destinations.port import Destination
 from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.hashing.tokens import Tokens
@@ -28,6 +26,7 @@ from nestaudience.parts import Clock as Clock
 from nestaudience.parts import Evidence as Evidence  # handed on: whoever opens parts has their types
 from nestaudience.parts import Parts as Parts
 from nestaudience.screening.engine import EngineLimits
+from nestaudience.stores import open_store
 from nestaudience.transports import open_destination, secret
 
 
@@ -72,9 +71,7 @@ def _opened(evidence: Evidence, clock: Clock, randomness: Randomness) -> Iterato
             absent[name] = error.with_traceback(None)
     spill = settings.engine.spill_directory
     limits = EngineLimits(settings.engine.memory, settings.engine.threads, evidence.base / spill if spill else None)
-    store: CustomerStore = store_of(settings.store.kind)(
-        evidence.base / settings.store.path, irrelevant_purposes=frozenset(settings.screening.irrelevant_purposes)
-    )
+    store = open_store(settings.store, evidence.base, frozenset(settings.screening.irrelevant_purposes))
     tokens = Tokens(keys.index.reveal())
     try:
         yield Parts(settings, evidence, store, keys, tokens, signer, destinations, absent, limits, clock, commit_of(), randomness)

@@ -17,8 +17,6 @@ from leaks import Needles
 
 from nestaudience.sandbox import site
 from nestaudience.sandbox.clock import SandboxClock
-from nestaudience.sandbox.data_manager import DataManagerSandbox
-from nestaudience.sandbox.google_state import SandboxAccount
 from nestaudience.sandbox.world import StoreFile, build_store
 from nestaudience.sandbox.world_day import advance_store
 from nestaudience.sandbox.world_schema import moment
@@ -47,13 +45,12 @@ class CanarySite:
 
     def __init__(self, folder: Path, clock: SandboxClock, *, accounts: int = 3000) -> None:
         self.folder, self.clock = folder, clock
-        self.sandbox = DataManagerSandbox(
-            {account: SandboxAccount() for account in site.ACCOUNTS}, clock, timedelta(0), keep_requests=True
-        )
-        self.sandbox.start()
-        self.place = site.lay_out(folder, endpoint=self.sandbox.endpoint, randomness=Random(7).randbytes, smallest_list=100)
+        self.platforms = site.Platforms(clock, google_takes=timedelta(0), keep_requests=True)
+        self.platforms.__enter__()
+        self.sandbox, self.meta = self.platforms.google, self.platforms.meta
+        self.place = site.lay_out(folder, platforms=self.platforms, randomness=Random(7).randbytes, smallest_list=100)
         self.edit("timeout_seconds = 120", "timeout_seconds = 1")
-        site.publish(folder, self.sandbox)
+        site.publish(folder, self.platforms)
         self.out = folder / "out"
         self.out.mkdir()
         self.codes: dict[str, tuple[int, ...]] = {}
@@ -89,7 +86,7 @@ class CanarySite:
         return planted
 
     def close(self) -> None:
-        self.sandbox.stop()
+        self.platforms.__exit__()
 
     def edit(self, old: str, new: str) -> None:
         text = self.place.config.read_text("utf-8")

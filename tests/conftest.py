@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from later_world import LaterWorld, Past, first_night
 from nights import SandboxWorld
+from postgres_server import Postgres, running
 
 from nestaudience.sync import Outcome
 
@@ -58,3 +59,10 @@ def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
     """The morning after, in a folder of its own."""
     with LaterWorld(past, tmp_path / "here") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One real PostgreSQL server for the whole session; whoever writes makes a schema or a database of its own."""
+    with running() as server:
+        yield server

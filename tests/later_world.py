@@ -85,6 +85,7 @@ class LaterWorld(SandboxWorld):
         for account, remote in sorted(past.lists, key=lambda pair: pair[1].list_id):
             made = self.sandbox.add_list(account, replace(remote, members=dict(remote.members)))
             assert made.list_id == remote.list_id
+        self.meta = None
         self.before = self.members()
         self.sandbox.start()
         (folder / "sandbox" / "ca.pem").write_bytes(self.sandbox.ca_pem)

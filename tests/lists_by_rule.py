@@ -20,7 +20,7 @@ from nestaudience.config.settings import Settings
 from nestaudience.vocabulary import AudienceKey
 from tests.reference.decide import decide
 from tests.reference.rows import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER, Row, World
-from tests.reference.values import canonical, google_form
+from tests.reference.values import canonical, form_at
 
 _VIEWS: Final = {
     "account": ACCOUNT,
@@ -46,7 +46,7 @@ def rows_of(store: Path) -> World:
 
 
 def wanted_lists(store: Path, settings: Settings, now: datetime) -> dict[AudienceKey, frozenset[str]]:
-    """Audience -> the digests (lower-case hex, Google's form) that its list should hold when a night has run at `now`."""
+    """Audience -> the digests (lower-case hex, in its recipient's form) that its list should hold when a night has run at `now`."""
     world = rows_of(store)
     address = {row["account_id"]: row["email"] for row in world.account}
     wanted: dict[AudienceKey, set[str]] = {key: set() for key in settings.audiences}
@@ -54,7 +54,9 @@ def wanted_lists(store: Path, settings: Settings, now: datetime) -> dict[Audienc
         for key, audience in settings.audiences.items():
             for account_id, reasons in decide(part, settings.rules(), audience.rule, now).items():
                 if not reasons:
-                    wanted[key].add(hashlib.sha256(str(google_form(address[account_id])).encode()).hexdigest())
+                    wanted[key].add(
+                        hashlib.sha256(str(form_at(audience.recipient.key, address[account_id])).encode()).hexdigest()
+                    )
     return {key: frozenset(digests) for key, digests in wanted.items()}
 
 

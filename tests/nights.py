@@ -1,6 +1,6 @@
 """A whole installation in a folder, for tests: a generated store, keys, the example configuration, and a sandbox that listens.
 
-    with SandboxWorld(tmp_path, accounts=4000, seed=1) as world:
+    with SandboxWorld(tmp_path, accounts=4000, seed=1) as world:     # Google alone; `meta=True` for both platforms
         first = world.night()          # a real night; `sync.Outcome`
         world.advance_day()            # the clock and the store move on by a day
         plans = world.plan()           # what the next night would do; nothing is sent
@@ -11,6 +11,7 @@ Nothing is replaced: the night runs through `open_parts`, the SDK and TLS, as fo
 own.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -21,6 +22,9 @@ from nestaudience.ledger.keys import KeyRing, create_keys
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.google_state import SandboxAccount
+from nestaudience.sandbox.meta_graph import MetaSandbox
+from nestaudience.sandbox.meta_state import MetaAccount
+from nestaudience.sandbox.site import META_ACCOUNTS
 from nestaudience.sandbox.world import WorldFacts, build_store
 from nestaudience.sandbox.world_day import DayFacts, advance_store
 from nestaudience.wiring import open_parts
@@ -35,11 +39,19 @@ EXAMPLE = Path(__file__).parents[1] / "config" / "nestaudience.toml"
 class SandboxWorld:
     """Use as a context manager, or call `close`. `config` is the file to give to commands; `clock` belongs to all parts.
 
-    With `smallest_list` 100 every list of 4000 accounts opens on the first night (about 200 to 300 people each).
+    With `smallest_list` 100 every list of 4000 accounts opens on the first night (about 200 to 300 people each). `meta` brings the other platform
+    in, with a list for each segment; without it the configuration speaks of Google alone.
     """
 
     def __init__(
-        self, folder: Path, *, accounts: int = 4000, seed: int = 1, smallest_list: int = 100, start: datetime = FIRST_NIGHT
+        self,
+        folder: Path,
+        *,
+        accounts: int = 4000,
+        seed: int = 1,
+        smallest_list: int = 100,
+        start: datetime = FIRST_NIGHT,
+        meta: bool = False,
     ) -> None:
         self.folder = folder
         self.config = folder / "nestaudience.toml"
@@ -58,7 +70,15 @@ class SandboxWorld:
         (folder / "sandbox" / "token").chmod(0o600)
         (folder / "keys").mkdir(mode=0o700)
         self.keys: KeyRing = create_keys(folder / "keys" / "keys.json", self.randomness)
-        self.config.write_text(EXAMPLE.read_text("utf-8"), "utf-8")
+        text = EXAMPLE.read_text("utf-8")
+        self.meta: MetaSandbox | None = None
+        if meta:
+            self.meta = MetaSandbox({account: MetaAccount() for account in META_ACCOUNTS}, self.clock)
+            self.meta.start()
+            (folder / "sandbox" / "meta-token").write_text(self.meta.token)
+            (folder / "sandbox" / "meta-token").chmod(0o600)
+            text = text.replace("127.0.0.1:50552", self.meta.endpoint)
+        self.config.write_text(text if meta else google_alone(text), "utf-8")
         self.edit("localhost:50551", self.sandbox.endpoint)
         self.edit("smallest_list = 1000", f"smallest_list = {smallest_list}")
 
@@ -71,6 +91,8 @@ class SandboxWorld:
     def close(self) -> None:
         """Stop the sandbox. The ledger and the configuration stay readable."""
         self.sandbox.stop()
+        if self.meta is not None:
+            self.meta.stop()
 
     def edit(self, old: str, new: str) -> None:
         """Change the configuration file. The old text must stand in it."""
@@ -102,9 +124,23 @@ class SandboxWorld:
         return advance_store(self.store, seed=self._seed + self._days, now=self.clock.now())
 
     def members(self) -> dict[str, frozenset[str]]:
-        """What the platform holds now: list id -> digests (lower-case hex)."""
-        return {
+        """What the platforms hold now: list id -> digests (lower-case hex)."""
+        held = {
             remote.list_id: self.sandbox.members(account, remote.list_id)
             for account in ACCOUNTS
             for remote in self.sandbox.lists(account)
         }
+        if self.meta is not None:
+            held |= {
+                remote.list_id: self.meta.members(account, remote.list_id)
+                for account in META_ACCOUNTS
+                for remote in self.meta.lists(account)
+            }
+        return held
+
+
+def google_alone(text: str) -> str:
+    """The example configuration without everything that speaks of Meta."""
+    first, *blocks = re.split(r"(?m)^(?=\[\[|# --- )", text)
+    speaks = re.compile(r'(?m)^(name|key|destination) = "meta"')
+    return first + "".join(block for block in blocks if not speaks.search(block))

@@ -47,12 +47,18 @@ class Story:
     idle: sync.Outcome | None = None
 
 
+def _writes(world: SandboxWorld) -> int:
+    assert world.meta is not None
+    return world.sandbox.writes + world.meta.writes
+
+
 def lists_of(world: SandboxWorld) -> Lists:
     """What the platform holds, by audience."""
     evidence = open_evidence(world.config, world.clock.now, read_only=True)
     remotes = evidence.memory.lists()
     evidence.engine.dispose()
-    return {remote.audience: world.sandbox.members(remote.ad_account, remote.list_id) for remote in remotes}
+    held = world.members()
+    return {remote.audience: held[remote.list_id] for remote in remotes}
 
 
 def entries(world: SandboxWorld) -> tuple[list[dict[str, Any]], list[int]]:
@@ -68,10 +74,10 @@ def live(world: SandboxWorld) -> Night:
     """A plan, the night, and the hour in which the platform applies it."""
     settings, now = load(world.config), world.clock.now()
     before = lists_of(world) if (world.folder / "ledger").exists() else {}
-    writes = world.sandbox.writes
+    writes = _writes(world)
     count = len(entries(world)[0]) if before else 0
     plans = world.plan()
-    writes_of_plan, entries_of_plan = world.sandbox.writes - writes, len(entries(world)[0]) - count
+    writes_of_plan, entries_of_plan = _writes(world) - writes, len(entries(world)[0]) - count
     outcome = world.night()
     world.advance(timedelta(hours=1))
     return Night(
@@ -82,22 +88,22 @@ def live(world: SandboxWorld) -> Night:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     told = Story()
-    with SandboxWorld(Path(tmp_path_factory.mktemp("nights")), accounts=4000, seed=5) as world:
+    with SandboxWorld(Path(tmp_path_factory.mktemp("nights")), accounts=4000, seed=5, meta=True) as world:
         world.edit("batch_size = 10_000", "batch_size = 100")
         for number in range(3):
             if number:
                 world.advance_day()
             told.nights.append(live(world))
-        writes = world.sandbox.writes
+        writes = _writes(world)
         told.idle = world.night()
-        told.idle_writes = world.sandbox.writes - writes
+        told.idle_writes = _writes(world) - writes
         told.log, told.seals = entries(world)
         yield told
 
 
 def test_every_list_equals_consent_after_every_night(story: Story) -> None:
     for night in story.nights:
-        assert len(night.after) == 5
+        assert len(night.after) == 10
         assert night.after == night.wanted
         assert min(len(people) for people in night.after.values()) > 100
         assert night.outcome.exit_codes == (0,)
@@ -134,8 +140,18 @@ def test_a_night_with_nothing_to_do_sends_nothing_and_says_so(story: Story) -> N
     assert story.idle.exit_codes == (0,)
     said = [entry["type"] for entry in story.log if entry["run_id"] == story.idle.run_id]
     settled = said.count("platform_status")
-    assert said == ["run_started", *["platform_status"] * settled, "snapshot", *["funnel"] * 5, "run_finished"]
-    assert settled == sum(sent.batches for sent in story.nights[-1].outcome.sent.values())
+    assert said == ["run_started", *["platform_status"] * settled, "snapshot", *["funnel"] * 10, "run_finished"]
+    assert settled == sum(sent.batches for key, sent in story.nights[-1].outcome.sent.items() if key.endswith("/google"))
+
+
+def test_meta_says_at_once_what_became_of_a_request(story: Story) -> None:
+    batches = {e["fields"]["batch_id"]: e for e in story.log if e["type"] == "batch" and e["fields"]["recipient"] == "meta"}
+    told = [e for e in story.log if e["type"] == "platform_status" and e["fields"]["batch_id"] in batches]
+    assert len(told) == len(batches) > 15
+    for entry in told:
+        batch = batches[entry["fields"]["batch_id"]]
+        assert (entry["run_id"], entry["fields"]["state"]) == (batch["run_id"], "succeeded")
+        assert entry["fields"]["records"] == batch["fields"]["count"]
 
 
 def test_removals_stand_before_additions_over_the_whole_run(story: Story) -> None:

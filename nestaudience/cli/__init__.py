@@ -8,6 +8,7 @@ import typer
 from nestaudience.cli import (
     audit_commands,
     backfill_command,
+    contract_command,
     ending_commands,
     run_commands,
     sandbox_commands,
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(sandbox_commands.demo)
 app.command()(sandbox_commands.sandbox)
+app.command()(contract_command.contract)
 app.command()(run_commands.check)
 app.command()(run_commands.plan)
 run_commands.run_app.command()(backfill_command.backfill)

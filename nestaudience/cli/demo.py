@@ -1,4 +1,4 @@
-"""The demo: two nights through Prefect against the sandbox, with what happened in between, shown step by step.
+"""The demo: two nights through Prefect against both platforms' stand-ins, with what happened in between, shown step by step.
 
 It uses the parts as an operator would and adds nothing to them. Its last table counts, by what people did during the day, how many of them
 were on a list before and are on one after.
@@ -31,47 +31,51 @@ from nestaudience.hashing.tokens import Tokens
 from nestaudience.judging import judge
 from nestaudience.sandbox import site
 from nestaudience.sandbox.clock import SandboxClock
-from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.world import build_store
 from nestaudience.sandbox.world_day import DayFacts, advance_store
 from nestaudience.vocabulary import Recipient
 from nestaudience.wiring import open_parts
 
-LEAVERS = ("withdrew_all", "withdrew_google", "cookies_refused", "objected", "restricted", "closed", "erased")
-"""What people of the demo do in a day after which nobody of them may be on a Google list."""
+STAYS_OFF = {
+    "google": ("withdrew_all", "withdrew_google", "cookies_refused", "objected", "restricted", "closed", "erased"),
+    "meta": ("withdrew_all", "withdrew_meta", "cookies_refused", "objected", "restricted", "closed", "erased"),
+}
+"""What people of the demo do in a day after which nobody of them may be on a list of this platform."""
+OnLists = Mapping[tuple[str, str, str], frozenset[str]]
+"""(platform, ad account, list's name) -> digests, in hexadecimal."""
 
 
 def run_demo(folder: Path, *, accounts: int, seed: int, today: datetime, quiet: bool) -> dict[str, object]:
     """Lay out the folder, run both nights, and say what happened. `as_expected` is False when somebody who said no is still on a list."""
     evening = site.start_of_night(today) - timedelta(days=1)
     clock = SandboxClock(evening, ticking=time.monotonic)
-    with site.open_sandbox(clock) as server:
+    with site.Platforms(clock) as platforms:
         place = site.lay_out(
-            folder, endpoint=server.endpoint, randomness=os.urandom, smallest_list=None if accounts >= 50_000 else 100
+            folder, platforms=platforms, randomness=os.urandom, smallest_list=None if accounts >= 50_000 else 100
         )
-        site.publish(folder, server)
+        site.publish(folder, platforms)
         _prefect_home(folder / "prefect")
         _say(quiet, f"Building a store of {accounts} accounts in {place.store} ...")
         build_store(place.store, seed=seed, accounts=accounts, now=clock.now())
-        first = _night(place, server, clock, "The first night", quiet=quiet)
-        before = _on_lists(server)
+        first = _night(place, platforms, "The first night", quiet=quiet)
+        before = platforms.members()
         _say(quiet, "\nA day passes: people withdraw, object, change address, are erased, leave, join.")
         clock.advance(timedelta(hours=23))
         old = _digests_of_everybody(place, clock.now())
         facts = advance_store(place.store, seed=seed + 1, now=clock.now())
-        second = _night(place, server, clock, "The second night", quiet=quiet)
-        after = _on_lists(server)
-        story = _story(facts, old, before, after)
+        second = _night(place, platforms, "The second night", quiet=quiet)
+        story = _story(facts, old, before, platforms.members())
         if not quiet:
             _show_end(place, story)
-    expected = all(row["still_on_a_list"] == 0 for kind, row in story.items() if kind in LEAVERS)
+    expected = all(story[kind][f"{platform}_after"] == 0 for platform, kinds in STAYS_OFF.items() for kind in kinds)
     return {"folder": str(folder), "first_night": first, "second_night": second, "people": story, "as_expected": expected}
 
 
-def _night(place: site.Site, server: DataManagerSandbox, clock: SandboxClock, title: str, *, quiet: bool) -> dict[str, object]:
-    """Plan, run through Prefect, let the platform apply it, and show the three side by side."""
+def _night(place: site.Site, platforms: site.Platforms, title: str, *, quiet: bool) -> dict[str, object]:
+    """Plan, run through Prefect, let the platforms apply it, and show the three side by side."""
+    clock = platforms.clock
     _say(quiet, f"\n── {title}, {output.local(clock.now())} in Stockholm ──")
-    before = {key: len(members) for key, members in _on_lists(server).items()}
+    before = {key: len(members) for key, members in platforms.members().items()}
     with open_parts(place.config, clock=clock.now) as parts, judge(parts, clock.now()) as judged:
         planned = plan_document(judged, ())
         if not quiet:
@@ -81,59 +85,51 @@ def _night(place: site.Site, server: DataManagerSandbox, clock: SandboxClock, ti
     with output.progress(watched=not quiet) as watch:
         outcome = run_nightly(place.config, watch, clock.now)
     clock.advance(timedelta(hours=1))
-    after = {key: len(members) for key, members in _on_lists(server).items()}
+    after = {key: len(members) for key, members in platforms.members().items()}
     if not quiet:
         show_outcome(outcome)
-        rows = [(account, name, before.get((account, name), 0), count) for (account, name), count in after.items()]
-        output.table("What the platform's lists hold", ("ad account", "list", "before", "after"), rows)
-    return {"plan": planned, "run": outcome_document(outcome), "lists": {f"{a} {name}": n for (a, name), n in after.items()}}
+        rows = [(*key, before.get(key, 0), count) for key, count in after.items()]
+        output.table("What the platforms' lists hold", ("platform", "ad account", "list", "before", "after"), rows)
+    return {"plan": planned, "run": outcome_document(outcome), "lists": {" ".join(key): n for key, n in after.items()}}
 
 
-def _on_lists(server: DataManagerSandbox) -> dict[tuple[str, str], frozenset[str]]:
-    return {
-        (account, remote.display_name): server.members(account, remote.list_id)
-        for account in site.ACCOUNTS
-        for remote in server.lists(account)
-    }
-
-
-def _digests_of_everybody(place: site.Site, now: datetime) -> Mapping[str, str | None]:
-    """Account id -> Google digest as it stood before the day: the demo looks at its invented people to show what became of them."""
-    found: dict[str, str | None] = {}
+def _digests_of_everybody(place: site.Site, now: datetime) -> Mapping[str, Mapping[str, str]]:
+    """Platform -> account id -> digest as it stood before the day: the demo looks at its invented people to show what became of them."""
+    found: dict[str, dict[str, str]] = {recipient.value: {} for recipient in Recipient}
     tokens = Tokens(os.urandom(32))
     with SqliteStore(place.store).snapshot() as snapshot:
         for sheet in snapshot.read(ACCOUNT, now=now):
-            if sheet.addresses is not None:
-                digests = hash_addresses(sheet.addresses, tokens, (Recipient.GOOGLE,)).digests[Recipient.GOOGLE].column
-                ids: pa.StringArray = sheet.facts.column("account_id")
-                found |= {
-                    key: digest.hex() if digest else None
-                    for key, digest in zip(ids.to_pylist(), digests.to_pylist(), strict=True)
-                }
+            if sheet.addresses is None:
+                continue
+            ids: pa.StringArray = sheet.facts.column("account_id")
+            for recipient, digests in hash_addresses(sheet.addresses, tokens, tuple(Recipient)).digests.items():
+                pairs = zip(ids.to_pylist(), digests.column.to_pylist(), strict=True)
+                found[recipient.value] |= {key: digest.hex() for key, digest in pairs if digest}
     return found
 
 
-def _story(
-    facts: DayFacts,
-    old: Mapping[str, str | None],
-    before: Mapping[tuple[str, str], frozenset[str]],
-    after: Mapping[tuple[str, str], frozenset[str]],
-) -> dict[str, dict[str, int]]:
-    """By what people did: how many, how many were on a list with their old address, how many of those still are."""
-    were, are = frozenset().union(*before.values()), frozenset().union(*after.values())
-    rows = {}
+def _story(facts: DayFacts, old: Mapping[str, Mapping[str, str]], before: OnLists, after: OnLists) -> dict[str, dict[str, int]]:
+    """By what people did: how many, and for each platform how many were on a list with their old address, and how many of those still are."""
+    rows: dict[str, dict[str, int]] = {}
     for kind, accounts in facts.accounts.items():
-        digests = {old[account] for account in accounts if old.get(account)} & were
-        rows[kind] = {"people": len(accounts), "were_on_a_list": len(digests), "still_on_a_list": len(digests & are)}
+        rows[kind] = {"people": len(accounts)}
+        for platform, digest_of in old.items():
+            were, are = _everybody(before, platform), _everybody(after, platform)
+            digests = {digest_of[account] for account in accounts if account in digest_of} & were
+            rows[kind] |= {f"{platform}_before": len(digests), f"{platform}_after": len(digests & are)}
     return rows
 
 
+def _everybody(lists: OnLists, platform: str) -> frozenset[str]:
+    return frozenset().union(*(members for (where, _, _), members in lists.items() if where == platform))
+
+
 def _show_end(place: site.Site, story: Mapping[str, Mapping[str, int]]) -> None:
-    rows = [(kind.replace("_", " "), row["people"], row["were_on_a_list"], row["still_on_a_list"]) for kind, row in story.items()]
-    output.table(
-        "What people did during the day, and where their address is now", ("", "people", "were on a list", "still are"), rows
-    )
-    output.say("Whoever withdrew only from Meta, or left one of several segments, stays where they still may be.")
+    names = ("people", "google_before", "google_after", "meta_before", "meta_after")
+    rows: list[list[output.Cell]] = [[kind.replace("_", " "), *(row[name] for name in names)] for kind, row in story.items()]
+    heads = ("", "people", "on a Google\nlist before", "still\nthere", "on a Meta\nlist before", "still\nthere")
+    output.table("What people did during the day, and where their address is now", heads, rows)
+    output.say("Whoever withdrew from one platform only, or left one of several segments, stays where they still may be.")
     output.say("\n── The log of both nights, as an auditor reads it ──")
     for command in (audit_commands.transfers, audit_commands.verify):
         with contextlib.suppress(typer.Exit):

@@ -21,7 +21,12 @@ Folder = Annotated[Path, typer.Option("--folder", help="The folder in which ever
 def sandbox(
     folder: Folder = Path(".nestaudience/sandbox"),
     accounts: Annotated[int, typer.Option(help="How many accounts the generated store has.", min=500)] = 50_000,
-    port: Annotated[int, typer.Option(help="The port on this machine; 0 takes a free one.", min=0, max=65535)] = 50551,
+    port: Annotated[
+        int,
+        typer.Option(
+            help="The port on this machine for Google's stand-in, Meta's takes the next; 0 takes free ones.", min=0, max=65534
+        ),
+    ] = 50551,
     lists: Annotated[
         bool, typer.Option("--lists", help="Ask the sandbox that runs in this folder what each list holds.")
     ] = False,
@@ -41,16 +46,17 @@ def _serve(folder: Path, accounts: int, port: int) -> None:
     from nestaudience.sandbox.world import build_store
 
     now = datetime.now(UTC)
-    with site.open_sandbox(SandboxClock(now, ticking=time.monotonic), port=port, apply_after=APPLY_AFTER) as server:
+    with site.Platforms(SandboxClock(now, ticking=time.monotonic), port=port, google_takes=APPLY_AFTER) as platforms:
         place = site.Site(folder)
         if not place.config.exists():
-            place = site.lay_out(folder, endpoint=server.endpoint, randomness=os.urandom)
+            place = site.lay_out(folder, platforms=platforms, randomness=os.urandom)
         if not place.store.exists():
             build_store(place.store, seed=1, accounts=accounts, now=now)
-        site.publish(folder, server)
-        output.say(f"The sandbox answers at {server.endpoint}. Stop it with Ctrl-C; it forgets its lists then.")
+        site.publish(folder, platforms)
+        output.say(f"Google's stand-in answers at {platforms.google.endpoint}, Meta's at {platforms.meta.endpoint}.")
+        output.say("Stop them with Ctrl-C; they forget their lists then.")
         output.say(
-            f"What is sent to it shows on its lists {APPLY_AFTER.seconds} seconds later; at Google that takes half an hour to a day."
+            f"What is sent to Google's shows on its lists {APPLY_AFTER.seconds} seconds later; at Google that takes half an hour to a day."
         )
         output.say(f"In another terminal:  nestaudience plan --config {place.config}")
         output.say(f"                      nestaudience run nightly --config {place.config}")
@@ -64,14 +70,22 @@ def _serve(folder: Path, accounts: int, port: int) -> None:
 def _show_lists(folder: Path, *, as_json: bool) -> None:
     from nestaudience.errors import NeedsFix
     from nestaudience.sandbox.data_manager_control import SandboxControl
+    from nestaudience.sandbox.meta_control import MetaSandboxControl
 
     place = folder / "sandbox"
-    if not (place / "endpoint").exists():
+    if not (place / "meta-endpoint").exists():
         raise NeedsFix("sandbox_not_running", "the sandbox's folder", "start `nestaudience sandbox` with the same --folder first")
-    endpoint, token = (place / "endpoint").read_text(), (place / "token").read_text()
-    with SandboxControl(endpoint, (place / "ca.pem").read_bytes(), token) as control:
-        rows = [(held.account_id, held.list_id, held.name, held.members) for held in control.lists()]
-    names = ("account", "list", "name", "members")
+    said = {name: (place / name).read_text() for name in ("endpoint", "token", "meta-endpoint", "meta-token")}
+    with (
+        SandboxControl(said["endpoint"], (place / "ca.pem").read_bytes(), said["token"]) as google,
+        MetaSandboxControl(said["meta-endpoint"], said["meta-token"]) as meta,
+    ):
+        rows = [
+            (platform, held.account_id, held.list_id, held.name, held.members)
+            for platform, control in (("google", google), ("meta", meta))
+            for held in control.lists()
+        ]
+    names = ("platform", "account", "list", "name", "members")
     if as_json:
         output.as_json([dict(zip(names, row, strict=True)) for row in rows])
     else:

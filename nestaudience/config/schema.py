@@ -7,7 +7,8 @@ calendar months; shares are percentages.
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from nestaudience.vocabulary import Purpose, Recipient
 
@@ -72,8 +73,26 @@ class Text(_Table):
 class Store(_Table):
     """The customer store: which adapter, and where."""
 
-    kind: Literal["sqlite"] = "sqlite"
-    path: str
+    kind: Literal["sqlite", "postgres", "parquet"] = "sqlite"
+    path: str | None = None
+    """SQLite: the file. Parquet: the folder."""
+    url: SecretName | None = None
+    """PostgreSQL: the connection's URL, by name; a replica will do."""
+    live_url: SecretName | None = None
+    """PostgreSQL: the primary's, for the last look; left out, `url` serves it too."""
+    views_schema: Annotated[str, StringConstraints(min_length=1, max_length=63)] = "nestaudience"
+    """PostgreSQL: the schema that holds the views."""
+
+    @model_validator(mode="after")
+    def _has_its_place(self) -> "Store":
+        needs_url = self.kind == "postgres"
+        if (self.url if needs_url else self.path) is None:
+            raise PydanticCustomError("store_needs_url" if needs_url else "store_needs_path", "the store's place is missing")
+        if needs_url and self.path is not None:
+            raise PydanticCustomError("store_has_no_path", "a setting of another kind")
+        if not needs_url and (self.url is not None or self.live_url is not None):
+            raise PydanticCustomError("store_has_no_url", "a setting of another kind")
+        return self
 
 
 class LedgerTable(_Table):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 STORES: Final = {
     "sqlite": "nestaudience.customers.sqlite:SqliteStore",
+    "postgres": "nestaudience.customers.postgres:PostgresStore",
+    "parquet": "nestaudience.customers.parquet:ParquetStore",
 }
 """Kind of store -> `module:class`. A new kind is one file and one line."""
 

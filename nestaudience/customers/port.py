@@ -57,6 +57,7 @@ class Snapshot(Protocol):
         *,
         accounts: pa.StringArray | None = None,
         noes_since: datetime | None = None,
+        grants_too: bool = False,
         segments: frozenset[tuple[str, str]] | None = None,
         now: datetime | None = None,
     ) -> Iterator[Sheet]:
@@ -64,10 +65,11 @@ class Snapshot(Protocol):
 
         `noes_since` (consent_event, rights_event, account) keeps what may hold a new no: rows that are no grant or
         lift and were recorded, or account rows that changed, at this time or later, and rows whose clock cannot be
-        read. `segments` (segment_member) keeps rows of these (controller_id, segment_code) pairs. `now` (account,
-        required there) is the time by which a birth year makes a minor. For `account`, e-mail is read only where the
-        rules allow: an `ad_matching` grant, a no of the account's own, a minor, a protected person; elsewhere the
-        address is null. The extra last column `email_read` (`0` or `1`) says which.
+        read; `grants_too` keeps grants and lifts of that time as well. `segments` (segment_member) keeps rows of these
+        (controller_id, segment_code) pairs. `now` (account, required there) is the time by which a birth year makes a
+        minor. For `account`, e-mail is read only where the rules allow: an `ad_matching` grant, a no of the account's
+        own, a minor, a protected person; elsewhere the address is null. The extra last column `email_read` (`0` or `1`)
+        says which.
 
         Raises `ValueError` for an argument that the view has no use for, `TryAgain` and `NeedsFix` as the store does.
         """
@@ -76,8 +78,12 @@ class Snapshot(Protocol):
 class CustomerStore(Protocol):
     """A source of snapshots. Raises `NeedsFix` when it cannot be opened, `TryAgain` when it is busy."""
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """One consistent, read-only view of everything, from its first read until it is closed."""
+    def snapshot(self, *, live: bool = False) -> AbstractContextManager[Snapshot]:
+        """One consistent, read-only view of everything, from its first read until it is closed.
+
+        `live` asks for the store as it is now, where a copy that lags behind may serve otherwise. One read at a time: finish or
+        leave one before the next.
+        """
 
     def check(self) -> tuple[StoreProblem, ...]:
         """Names, types, duplicates and unusable times of every view: all problems at once. Reads whole views."""

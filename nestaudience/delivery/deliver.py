@@ -147,7 +147,7 @@ class Delivery:
                 self._held.member_ids(lists.flatten()).to_pylist(),
             )
             repeat = bool(pc.any(some.column("owed")).as_py())
-            self._request(transfer, number, Operation.REMOVE, people, None, repeat=repeat)
+            self._request(transfer, number, Operation.REMOVE, people, None, attempt=2 if repeat else 1, repeat=repeat)
             self._mark_leaving(some)
 
     def add(self, intent: Callable[[str, Operation, int], None]) -> None:
@@ -158,11 +158,17 @@ class Delivery:
         transfer = self._transfer_id()
         intent(transfer, Operation.ADD, rows.num_rows)
         size = self._line.batch_size
-        for number, first in enumerate(range(0, rows.num_rows, size)):
-            self._add_batch(transfer, number, rows.slice(first, size))
+        fresh, again = _tried_before(rows)
+        parts = [fresh.slice(first, size) for first in range(0, fresh.num_rows, size)]
+        for number, part in enumerate(parts):
+            self._add_batch(transfer, number, part)
+        for batch_no, halves in again.items():
+            for number, half in enumerate(halves, len(parts)):
+                self._add_batch(transfer, number, half, attempt=2)
+            self._tools.memory.tried_again(batch_no)
         self._leave_now(transfer, self._look.at_batch(self._line.audience.rule, rows.slice(0, 0)).leaving)
 
-    def _add_batch(self, transfer: str, number: int, rows: pa.Table) -> None:
+    def _add_batch(self, transfer: str, number: int, rows: pa.Table, *, attempt: int = 1) -> None:
         look = self._look.at_batch(self._line.audience.rule, rows)
         self._leave_now(transfer, look.leaving)
         if self._tools.clock() - look.at > LOOK_LASTS:  # the removals took long: look again, there are none left now
@@ -182,7 +188,7 @@ class Delivery:
             [],
         )
         signals = _signals(kept) if self._line.destination.recipient is Recipient.GOOGLE else None
-        first_id = self._request(transfer, number, Operation.ADD, people, signals)
+        first_id = self._request(transfer, number, Operation.ADD, people, signals, attempt=attempt)
         self._remember_sent(kept, first_id)
 
     def _leave_now(self, transfer: str, leaving: pa.Table) -> None:
@@ -209,7 +215,15 @@ class Delivery:
             self._request(transfer, 0, Operation.REMOVE, people, None, late=True)
 
     def _request(
-        self, transfer: str, number: int, operation: Operation, people: _People, consent: ConsentSignals | None, **marks: bool
+        self,
+        transfer: str,
+        number: int,
+        operation: Operation,
+        people: _People,
+        consent: ConsentSignals | None,
+        *,
+        attempt: int = 1,
+        **marks: bool,
     ) -> int:
         """One request, steps (2) to (5). The ledger's row id of its first person, for additions. `marks` go into the batch entry: `late` for a
         removal that the last look found, `repeat` where somebody's removal was asked for before.
@@ -225,7 +239,7 @@ class Delivery:
         members = self._member_columns(batch_id, people)
         first_id: list[int] = [0]
         fields = self._batch_fields(transfer, number, batch, leaves) | marks
-        values = self._batch_values(transfer, batch, batch_no)
+        values = self._batch_values(transfer, batch, batch_no) | {"attempt": attempt}
 
         def also(connection: Connection, _indices: tuple[int, ...]) -> None:
             keep_batch_leaves(connection, batch_id, leaves)
@@ -276,11 +290,22 @@ class Delivery:
                 self.sent.removed += count
         self._tools.tell(self._line.audience.key, batch.operation.value, count)
         if isinstance(receipt, Refused):
-            self._stop_after(receipt.code)
+            self._stop_after(receipt.code, batch.operation, count)
 
-    def _stop_after(self, code: str) -> None:
-        """A refusal says something about the list or the account: the next batch would be refused as well."""
-        raise self._line.destination.error_of(code, self._line.audience.key)
+    def _stop_after(self, code: str, operation: Operation, people: int) -> None:
+        """A refusal says something about the list or the account: the next batch would be refused as well. A removal that the platform will not carry
+        out is an incident.
+        """
+        error = self._line.destination.error_of(code, self._line.audience.key)
+        if operation is Operation.REMOVE and isinstance(error, MustStop):
+            fields: dict[str, Value] = {
+                "code": code,
+                "audience": self._line.audience.key,
+                "list_id": self._line.remote.list_id,
+                "count": people,
+            }
+            self._tools.log.append_and_seal([(EntryType.INCIDENT, self._context(), fields)])
+        raise error
 
     def _member_columns(self, batch_id: bytes, people: _People) -> dict[str, pa.Array]:
         """The membership rows of an addition, tokens and sealed digests; nothing for a removal."""
@@ -354,6 +379,17 @@ class Delivery:
 
     def _transfer_id(self) -> str:
         return uuid7(self._tools.clock(), self._tools.randomness(10))
+
+
+def _tried_before(rows: pa.Table) -> tuple[pa.Table, dict[int, list[pa.Table]]]:
+    """The additions that are sent as usual; and, by the batch of which the platform refused some, the two halves in which its people go once more."""
+    column = rows.column("again")
+    groups = {}
+    for batch_no in pc.unique(column.filter(pc.greater(column, 0))).to_pylist():
+        some = rows.filter(pc.equal(column, batch_no))
+        middle = (some.num_rows + 1) // 2
+        groups[int(batch_no)] = [half for half in (some.slice(0, middle), some.slice(middle)) if half.num_rows]
+    return rows.filter(pc.equal(column, 0)), groups
 
 
 def _signals(rows: pa.Table) -> ConsentSignals:

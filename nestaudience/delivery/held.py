@@ -15,7 +15,7 @@ from nestaudience.hashing.digests import DIGEST_TYPE, Digests
 from nestaudience.hashing.sealing import matches, unseal
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.keys import KeyRing, KeyUse
-from nestaudience.ledger.memory import Memory
+from nestaudience.ledger.memory import Memory, Touched
 from nestaudience.screening.engine import tokens_to_uuid
 from nestaudience.screening.screen import HELD_SCHEMA
 from nestaudience.vocabulary import Recipient
@@ -43,6 +43,7 @@ class Held:
         columns["digest"] = _uuid(self.rows.column("digest_token"))
         flags = ("confirmed", "in_flight", "removing", "owed")
         columns |= {name: pc.cast(self.rows.column(name), pa.bool_()) for name in flags}
+        columns["again"] = _one(self.rows.column("again"))
         table = pa.table([columns[name] for name in HELD_SCHEMA.names], schema=HELD_SCHEMA)
         return table.filter(pc.is_valid(table.column("audience_no")))
 
@@ -86,9 +87,9 @@ class Held:
         return Digests(pa.concat_arrays([opened.column for _, opened in parts]), recipient).take(order)
 
 
-def read_held(memory: Memory, now: datetime, news: Mapping[int, str] | None = None) -> Held:
-    """What the ledger says that the lists may hold at this moment (UTC); `news` as in `Memory.held`."""
-    return Held(memory.held(now, news), memory.batch_keys())
+def read_held(memory: Memory, now: datetime, news: Mapping[int, str] | None = None, touched: Touched | None = None) -> Held:
+    """What the ledger says that the lists may hold at this moment (UTC); `news` and `touched` as in `Memory.held`."""
+    return Held(memory.held(now, news, touched), memory.batch_keys())
 
 
 def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:

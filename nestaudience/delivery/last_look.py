@@ -4,31 +4,26 @@ It reads a fresh snapshot of the store: the accounts of the batch, whoever said 
 whom such a no reaches. It answers who may still be sent, and who must leave at once. It sends nothing and writes nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
+from itertools import chain
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER, View
-from nestaudience.customers.port import CustomerStore, Sheet, Snapshot
+from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER
+from nestaudience.customers.port import CustomerStore, Snapshot
+from nestaudience.delivery.fresh import NOBODY, OVERLAP, Fresh, read_fresh
 from nestaudience.errors import NeedsFix
-from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.tokens import Tokens
-from nestaudience.screening.engine import TOKEN, EngineLimits, fetch, open_engine, tokens_to_uuid
+from nestaudience.screening.engine import EngineLimits, fetch, open_engine, tokens_to_uuid
 from nestaudience.screening.intake import Intake
 from nestaudience.screening.rules import AudienceRule, Rules
 from nestaudience.screening.screen import HELD_SCHEMA, Known, Screened, screen
 from nestaudience.vocabulary import NO_MASK
-
-OVERLAP: Final = timedelta(minutes=15)
-"""Every incremental read goes back a little further than the one before it ended: feeds are late."""
-
-_NOBODY: Final = pa.array([], pa.string())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +35,6 @@ class Look:
     at: datetime
     keep: pa.BooleanArray
     leaving: pa.Table
-
-
-@dataclass(frozen=True, slots=True)
-class _Fresh:
-    """What was told since the run began: who spoke (account ids), their person tokens and account tokens."""
-
-    account_ids: pa.Array
-    account_tokens: pa.Array
-    person_tokens: pa.Array
-    rights: list[Sheet]
 
 
 class LastLook:
@@ -83,13 +68,13 @@ class LastLook:
     def at_batch(self, audience: AudienceRule, rows: pa.Table) -> Look:
         """Look at a batch of additions: `rows` as `Delta.additions` gives them; no rows looks at the list alone."""
         at = self._clock()
-        ids = self._screened.people.account_ids.take(rows.column("row_no").combine_chunks()) if rows.num_rows else _NOBODY
-        with self._store.snapshot() as snapshot:
+        ids = self._screened.people.account_ids.take(rows.column("row_no").combine_chunks()) if rows.num_rows else NOBODY
+        with self._store.snapshot(live=True) as snapshot:
             if any(not problem.is_warning for problem in snapshot.problems):
                 raise NeedsFix(
                     "feed_incomplete", "the last look", "a view or column went missing during the run; mend it, then run again"
                 )
-            fresh = self._fresh(snapshot, at)
+            fresh = read_fresh(snapshot, self._tokens, self._since, at)
             touched = self._touched(audience, fresh)
             touched_ids = self._screened.people.account_ids.take(touched.column("account_row").combine_chunks().drop_null())
             everyone = pc.unique(pa.concat_arrays([ids, fresh.account_ids, touched_ids]))
@@ -108,39 +93,15 @@ class LastLook:
         return Look(at, _kept(again.connection, rows), _leaving(again.connection, audience, touched))
 
     def _read(
-        self, intake: Intake, snapshot: Snapshot, ids: pa.Array, audience: AudienceRule, fresh: _Fresh, at: datetime
+        self, intake: Intake, snapshot: Snapshot, ids: pa.Array, audience: AudienceRule, fresh: Fresh, at: datetime
     ) -> None:
         segments = frozenset({(str(audience.controller), str(audience.segment))})
         intake.accounts(snapshot.read(ACCOUNT, accounts=ids, now=at))
         intake.consents(snapshot.read(CONSENT_EVENT, accounts=ids))
-        intake.rights(_chain(snapshot.read(RIGHTS_EVENT, accounts=ids), fresh.rights))
+        intake.rights(chain(snapshot.read(RIGHTS_EVENT, accounts=ids), fresh.rights))
         intake.members(snapshot.read(SEGMENT_MEMBER, accounts=ids, segments=segments))
 
-    def _fresh(self, snapshot: Snapshot, at: datetime) -> _Fresh:
-        """Whoever said a no since the run began, or became a minor, protected or closed."""
-        ids, nameless, persons = [], [], []
-        for view in (ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT):
-            for sheet in self._since_start(snapshot, view, at):
-                column = sheet.facts.column("account_id")
-                ids.append(column.drop_null())
-                if view is RIGHTS_EVENT and column.null_count and sheet.addresses is not None:
-                    alone = pc.is_null(column)
-                    nameless.append(Sheet(sheet.facts.filter(alone), sheet.addresses.filter(alone)))
-                    persons.append(hash_addresses(sheet.addresses.filter(alone), self._tokens, ()).person_token)
-        spoke = pc.unique(pa.concat_arrays(ids)) if ids else _NOBODY
-        if len(spoke):
-            sheets = snapshot.read(ACCOUNT, accounts=spoke, now=at)
-            persons += [
-                hash_addresses(sheet.addresses, self._tokens, ()).person_token for sheet in sheets if sheet.addresses is not None
-            ]
-        person_tokens = pa.concat_arrays(persons).drop_null() if persons else pa.array([], TOKEN)
-        return _Fresh(spoke, self._tokens.of_accounts(spoke), person_tokens, nameless)
-
-    def _since_start(self, snapshot: Snapshot, view: View, at: datetime) -> Iterator[Sheet]:
-        now = at if view is ACCOUNT else None
-        return snapshot.read(view, noes_since=self._since, now=now)
-
-    def _touched(self, audience: AudienceRule, fresh: _Fresh) -> pa.Table:
+    def _touched(self, audience: AudienceRule, fresh: Fresh) -> pa.Table:
         """People on this list, held before or sent in this run, whom something new may reach."""
         engine = self._screened.connection
         engine.register("fresh_account", pa.table({"token": tokens_to_uuid(fresh.account_tokens)}))
@@ -181,6 +142,7 @@ def _as_held(touched: pa.Table) -> pa.Table:
     columns = {name: touched.column(name) for name in ("account_token", "person_token", "digest")}
     columns |= {"audience_no": pa.array([0] * touched.num_rows, pa.int32()), "held_no": touched.column("held_no")}
     flags = pa.array([False] * touched.num_rows, pa.bool_())
+    columns["again"] = pa.array([0] * touched.num_rows, pa.int64())
     return pa.table([columns.get(name, flags) for name in HELD_SCHEMA.names], schema=HELD_SCHEMA)
 
 
@@ -222,8 +184,3 @@ def _leaving(engine: duckdb.DuckDBPyConnection, audience: AudienceRule, touched:
     )
     engine.unregister("touched")
     return leaving
-
-
-def _chain(sheets: Iterator[Sheet], more: list[Sheet]) -> Iterator[Sheet]:
-    yield from sheets
-    yield from more

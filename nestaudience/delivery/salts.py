@@ -19,13 +19,15 @@ Bytes2D = npt.NDArray[np.uint8]
 
 
 class Salts:
-    """The salts of everybody whom this run may name in a batch."""
+    """The salts of everybody whom this run may name in a batch; `only` are the person tokens of a run that concerns few."""
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection, memory: Memory, randomness: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, engine: duckdb.DuckDBPyConnection, memory: Memory, randomness: Callable[[int], bytes], only: pa.Array | None = None
+    ) -> None:
         self._engine = engine
         self._memory = memory
         self._randomness = randomness
-        persons = memory.persons()
+        persons = memory.persons(only)
         self._salts = _rows(persons.column("salt"))
         engine.execute("CREATE OR REPLACE TABLE person_row (person_token UUID, person_row BIGINT)")
         self._index(persons.column("person_token").combine_chunks(), 0)

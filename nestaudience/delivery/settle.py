@@ -91,6 +91,13 @@ def write_down(answers: Iterable[Answered], lists: Mapping[int, RemoteList], too
         remote, batch = lists[each.batch.list_no], each.batch
         fields = each.answer.fields(batch.batch_id, batch.transfer_id, remote.audience)
         entries.append((EntryType.PLATFORM_STATUS, tools.context(remote.controller), fields))
+        if batch.operation is Operation.REMOVE and batch.attempt > 1 and each.answer.state in {"partly", "refused"}:
+            escalated: dict[str, Value] = {
+                "code": "removal_refused_again",
+                "audience": remote.audience,
+                "count": each.answer.rejected,
+            }
+            entries.append((EntryType.INCIDENT, tools.context(remote.controller), escalated))
         disagreed = each.answer.consent_counts()
         if disagreed:
             incident: dict[str, Value] = {"code": "consent_counts", "audience": remote.audience, "counts": disagreed}

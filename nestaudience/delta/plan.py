@@ -111,10 +111,12 @@ class Delta:
         return fetch(self._engine, query, {"audience": self.screened.number(key), "ordinary": ordinary})
 
     def additions(self, key: AudienceKey) -> pa.Table:
-        """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8."""
+        """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8, `again` int64 (the
+        batch of which some were refused and whose people are tried once more, 0 for nobody).
+        """
         plan = self.plans[key]
         query = (
-            "SELECT digest, account_token, person_token, row_no, signals FROM addition WHERE audience_no = $audience "
+            "SELECT digest, account_token, person_token, row_no, signals, again FROM addition WHERE audience_no = $audience "
             "AND NOT CASE WHEN refresh THEN $stale ELSE $held END ORDER BY place"
         )
         values = {"audience": self.screened.number(key), "held": plan.holds_additions, "stale": plan.holds_refresh}

@@ -7,6 +7,7 @@ from nestaudience.errors import NeedsFix
 
 DESTINATIONS: Final[dict[str, str]] = {
     "google_data_manager": "nestaudience.destinations.google_data_manager:GoogleDataManager",
+    "meta": "nestaudience.destinations.meta:Meta",
 }
 """Name in the configuration -> `module:Class`, a `nestaudience.destinations.port.Destination`."""
 

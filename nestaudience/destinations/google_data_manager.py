@@ -122,6 +122,28 @@ class GoogleDataManager:
             raise _raised(answer, where)
         return facts_of(listed[0]) if listed else None
 
+    def lists(self, account: Account) -> tuple[ListFacts, ...]:
+        """Every list of contact data that the account owns, whoever made it. Lists that are shared into it are not among them."""
+        return tuple(facts_of(item) for item in self._lists(account, "", "google_data_manager.lists") if takes_contacts(item))
+
+    def delete_list(self, target: Target) -> None:
+        """Delete a list for good. Sent once; a refusal counts as "gone already" only if the account's listing proves it.
+
+        Raises `NotKnown` when the answer was lost.
+        """
+        where = "google_data_manager.delete_list"
+        parent = _parent(target.account, where)
+        request = dm.DeleteUserListRequest(name=f"{parent}/userLists/{_number(target.list_id, where)}")
+        options = self._options(target.account, where)
+        answer = _outcome(lambda: self._clients.lists.delete_user_list(request=request, **options))
+        if not isinstance(answer, Trouble):
+            return
+        if not answer.without_effect:
+            raise _error(answer.lost, where)
+        gone = answer.status is StatusCode.NOT_FOUND or answer.code == "list_gone"
+        if not gone or self.read_list(target) is not None:
+            raise _raised(answer, where)
+
     def prepare(self, target: Target, batch: Batch) -> Prepared:
         """Build the one request of a batch: at most 10 000 digests made by Google's rule, else ValueError.
 

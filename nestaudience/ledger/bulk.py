@@ -76,6 +76,7 @@ def read_pages(
         if not row[0]:
             return
         after = row[1]
+        last = row[0] < PAGE
         texts = row[2:]
         split = 1 + len(numbers)
         yield Page(
@@ -86,6 +87,16 @@ def read_pages(
             },
             {name: _column(text, width) for (name, width), text in zip(binaries.items(), texts[split:], strict=True)},
         )
+        if last:
+            return
+
+
+def token_set(parameter: str) -> str:
+    """A subquery of one column: the 16-byte tokens that are packed, one after the other, in this parameter."""
+    return (
+        f"WITH RECURSIVE n(i) AS (SELECT 0 WHERE length(:{parameter}) > 0 UNION ALL SELECT i + 1 FROM n WHERE (i + 1) * 16 < length(:{parameter})) "  # noqa: S608 (ours)
+        f"SELECT substr(:{parameter}, i * 16 + 1, 16) FROM n"
+    )
 
 
 def packed_bytes(column: pa.Array) -> bytes:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from nestaudience.ledger.bulk import insert_packed, read_pages
+from nestaudience.ledger.bulk import insert_packed, packed_bytes, read_pages, token_set
 from nestaudience.ledger.engine import read, write
 from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.schema import ACCEPTED_CONFIG, BATCH, MEMBERSHIP, PERSON, REMOTE_LIST
@@ -82,26 +82,28 @@ class OpenBatch:
 HELD_FIELDS: Final = pa.schema(
     [
         (name, pa.int64())
-        for name in ("member_id", "list_no", "batch_added", "position", "confirmed", "in_flight", "removing", "owed")
+        for name in ("member_id", "list_no", "batch_added", "position", "confirmed", "in_flight", "removing", "owed", "again")
     ]
     + [(name, TOKEN) for name in ("account_token", "person_token", "digest_token")]
     + [("sealed_digest", pa.binary(32))]
 )
-"""One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full or in part, and not yet due
-for a refresh (two thirds of the list's duration); `removing`: a removal is under way or waits for an earlier addition;
-`owed`: a removal was tried and must be tried again."""
+"""One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full, or in part at the second try, and not yet due
+for a refresh (two thirds of the list's duration); `removing`: a removal is under way or waits for an earlier addition; `owed`: a removal was
+tried and must be tried again; `again`: the row's batch, when it was accepted in part at the first try, else 0."""
 
 _HELD: Final = """
 WITH news (news_no, news_state) AS (VALUES {news}),
-known AS (SELECT batch_no, operation, sent_at, coalesce(news_state, state) AS state,
+known AS (SELECT batch_no, operation, sent_at, attempt, coalesce(news_state, state) AS state,
                  CASE WHEN news_state IS NOT NULL THEN '{now}' ELSE settled_at END AS settled_at
           FROM batch LEFT JOIN news ON news_no = batch_no),
 added AS (SELECT *, CASE WHEN settled_at <> '' THEN settled_at ELSE {later} END AS certain_at FROM known WHERE operation = 'add')
 SELECT m.member_id, m.list_no, m.batch_added, m.position,
-       a.state IN ('confirmed', 'partly') AND m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed,
+       (a.state = 'confirmed' OR (a.state = 'partly' AND a.attempt > 1)) AND m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed,
        a.state = 'accepted' AND a.sent_at > '{silent}' AND m.batch_removed IS NULL AS in_flight,
        coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), 0) AS removing,
-       m.batch_removed IS NOT NULL AS owed, m.account_token, m.person_token, m.digest_token, m.sealed_digest
+       m.batch_removed IS NOT NULL AS owed,
+       CASE WHEN a.state = 'partly' AND a.attempt = 1 AND m.batch_removed IS NULL THEN m.batch_added ELSE 0 END AS again,
+       m.account_token, m.person_token, m.digest_token, m.sealed_digest
 FROM membership m JOIN added a ON a.batch_no = m.batch_added JOIN remote_list l ON l.list_no = m.list_no
 LEFT JOIN known r ON r.batch_no = m.batch_removed
 WHERE a.state NOT IN ('refused', 'lapsed') AND NOT coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), 0)
@@ -126,6 +128,23 @@ DELETE FROM membership WHERE member_id IN (
   WHERE a.state IN ('refused', 'lapsed') OR r.state = 'lapsed'
      OR (r.state = 'confirmed' AND r.sent_at >= CASE WHEN a.settled_at <> '' THEN a.settled_at ELSE {later} END))
 """
+
+
+_TOUCHED: Final = (
+    f"m.batch_removed IS NOT NULL OR m.account_token IN ({token_set('accounts')}) OR m.person_token IN ({token_set('persons')})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Accounts and persons whom something new may concern, by token (`fixed_size_binary[16]`)."""
+
+    accounts: pa.Array
+    persons: pa.Array
+
+    def values(self) -> dict[str, object]:
+        """The tokens as statements take them."""
+        return {"accounts": packed_bytes(self.accounts), "persons": packed_bytes(self.persons)}
 
 
 class Memory:
@@ -215,16 +234,24 @@ class Memory:
         """Write what an answer says, in the transaction of its entry."""
         connection.execute(sa.update(BATCH).where(BATCH.c.batch_no == batch_no).values(**values))
 
+    def tried_again(self, batch_no: int) -> None:
+        """The people of a batch that was accepted in part were sent once more: it counts as it stands from now on."""
+        write(self.engine, lambda c: c.execute(sa.update(BATCH).where(BATCH.c.batch_no == batch_no).values(attempt=2)))
+
     # -- memberships
 
-    def held(self, now: datetime, news: Mapping[int, str] | None = None) -> pa.Table:
+    def held(self, now: datetime, news: Mapping[int, str] | None = None, touched: Touched | None = None) -> pa.Table:
         """Every membership that may be on its list, with its state at this moment: `HELD_FIELDS`, in append order.
 
-        `news` are batch states that are known and not written yet (a plan writes nothing).
+        `news` are batch states that are known and not written yet (a plan writes nothing). `touched` keeps the rows of these accounts and persons,
+        and those whose removal was asked for before.
         """
         numbers = [field.name for field in HELD_FIELDS if field.type == pa.int64()]
         binaries = {field.name: field.type.byte_width for field in HELD_FIELDS if field.type != pa.int64()}
-        pages = read_pages(self.engine, _held_query(now, news or {}), "member_id", numbers[1:], binaries)
+        query, values = _held_query(now, news or {}), {}
+        if touched is not None:
+            query, values = f"{query} AND ({_TOUCHED})", touched.values()
+        pages = read_pages(self.engine, query, "member_id", numbers[1:], binaries, values)
         batches = [
             pa.record_batch([page.numbers.get(name, page.binaries.get(name)) for name in HELD_FIELDS.names], HELD_FIELDS)
             for page in pages
@@ -249,11 +276,13 @@ class Memory:
 
     # -- persons
 
-    def persons(self) -> pa.Table:
-        """Every person's salt, in append order: `person_token` binary[16], `salt` binary[32]."""
+    def persons(self, only: pa.Array | None = None) -> pa.Table:
+        """Every person's salt, or those of these tokens, in append order: `person_token` binary[16], `salt` binary[32]."""
         schema = pa.schema([("person_token", TOKEN), ("salt", pa.binary(32))])
-        query = "SELECT person_no, person_token, salt FROM person"
-        pages = read_pages(self.engine, query, "person_no", (), {"person_token": 16, "salt": 32})
+        query, values = "SELECT person_no, person_token, salt FROM person", {}
+        if only is not None:
+            query, values = f"{query} WHERE person_token IN ({token_set('persons')})", {"persons": packed_bytes(only)}
+        pages = read_pages(self.engine, query, "person_no", (), {"person_token": 16, "salt": 32}, values)
         return pa.Table.from_batches(
             [pa.record_batch([page.binaries[name] for name in schema.names], schema) for page in pages], schema
         )

@@ -33,6 +33,7 @@ _METHODS: Final = {
     "RemoveAudienceMembers": (INGESTION, True),
     "RetrieveRequestStatus": (INGESTION, False),
     "CreateUserList": (USER_LISTS, True),
+    "DeleteUserList": (USER_LISTS, True),
     "GetUserList": (USER_LISTS, False),
     "ListUserLists": (USER_LISTS, False),
 }
@@ -45,6 +46,9 @@ _FAILURES: Final = {
     FaultKind.INTERNAL: grpc.StatusCode.INTERNAL,
     FaultKind.EXHAUSTED_UNEXPLAINED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     FaultKind.MALFORMED_DETAILS: grpc.StatusCode.INVALID_ARGUMENT,
+    # What gRPC makes of an answer that is no gRPC at all.
+    FaultKind.HTML_OK: grpc.StatusCode.UNKNOWN,
+    FaultKind.EMPTY_BODY: grpc.StatusCode.UNKNOWN,
 }
 
 
@@ -217,6 +221,7 @@ class DataManagerSandbox:
             ),
             "RetrieveRequestStatus": lambda raw, *_: google_ingestion.tell_status(state, raw),
             "CreateUserList": lambda raw, token, login_id: google_lists.create(state, raw, token, login_id),
+            "DeleteUserList": lambda raw, token, login_id: google_lists.delete(state, raw, token, login_id),
             "GetUserList": lambda raw, token, login_id: google_lists.get(state, raw, token, login_id),
             "ListUserLists": lambda raw, token, login_id: google_lists.list_all(state, raw, token, login_id),
         }

@@ -4,17 +4,16 @@ JSON over the sandbox's own gRPC port, with its token. It is no part of Google's
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import grpc
 
 from nestaudience.errors import NeedsFix, TryAgain
-
-if TYPE_CHECKING:
-    from nestaudience.sandbox.data_manager import DataManagerSandbox
+from nestaudience.sandbox.clock import SandboxClock
 
 CONTROL: Final = ("Lists", "Members", "Advance", "Calls")
 
@@ -31,7 +30,49 @@ class ListHeld:
     members: int
 
 
-def answer_control(sandbox: "DataManagerSandbox", name: str, raw: bytes) -> bytes | None:
+class Remote(Protocol):
+    """What is told of a list, whichever platform's it is."""
+
+    list_id: str
+    display_name: str
+
+    @property
+    def integration_code(self) -> str:
+        """The code by which a client finds its list again."""
+
+    @property
+    def open(self) -> bool:
+        """True while people can be added."""
+
+
+class Controlled(Protocol):
+    """A sandbox that a second terminal can ask."""
+
+    clock: SandboxClock
+
+    @property
+    def accounts(self) -> Mapping[str, object]:
+        """The ad accounts by id."""
+
+    @property
+    def reads(self) -> int:
+        """How many calls arrived that only ask."""
+
+    @property
+    def writes(self) -> int:
+        """How many calls arrived that would change something."""
+
+    def lists(self, account_id: str) -> Sequence[Remote]:
+        """The lists of an account."""
+
+    def members(self, account_id: str, list_id: str) -> frozenset[str]:
+        """Who is on a list now."""
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock."""
+
+
+def answer_control(sandbox: Controlled, name: str, raw: bytes) -> bytes | None:
     """The answer to one question as JSON, or None for a question that makes no sense."""
     try:
         asked = json.loads(raw or b"{}")
@@ -43,7 +84,7 @@ def answer_control(sandbox: "DataManagerSandbox", name: str, raw: bytes) -> byte
     return None if answer is None else json.dumps(answer).encode()
 
 
-def _answer(sandbox: "DataManagerSandbox", name: str, asked: dict[str, Any]) -> Any:
+def _answer(sandbox: Controlled, name: str, asked: dict[str, Any]) -> Any:
     if name == "Lists":
         return [
             {

@@ -9,7 +9,10 @@ from threading import Lock
 
 
 class FaultKind(StrEnum):
-    """How a call fails. Only `ANSWER_LOST_AFTER_EFFECT`, `NO_REQUEST_ID` and `HANG` let it have its effect."""
+    """How a call fails. Only `ANSWER_LOST_AFTER_EFFECT`, `NO_REQUEST_ID` and `HANG` let it have its effect.
+
+    `HTML_OK` and `EMPTY_BODY` look like success to a client that reads the status alone.
+    """
 
     UNAVAILABLE = "unavailable"
     DEADLINE = "deadline"
@@ -22,6 +25,8 @@ class FaultKind(StrEnum):
     UNKNOWN_REASON = "unknown_reason"
     NO_REQUEST_ID = "no_request_id"
     HANG = "hang"
+    HTML_OK = "html_ok"
+    EMPTY_BODY = "empty_body"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""The local UserListService: create, get and list the lists of an account, by the documented rules.
+"""The local UserListService: create, get, list and delete the lists of an account, by the documented rules.
 
-Bytes in, bytes or a `Refusal` out. Updating and deleting lists is not offered; a test closes or drops one through the sandbox
-itself.
+Bytes in, bytes or a `Refusal` out. Updating lists is not offered; a test closes one through the sandbox itself.
 
 https://developers.google.com/data-manager/api/devguides/audiences/google-ads/customer-match/create-audience and the SDK's
 `user_list_service` types (read 2026-11).
@@ -95,6 +94,22 @@ def get(state: GoogleState, raw: bytes, token: str, login_id: str | None) -> byt
     if remote is None:
         return Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
     return _encode(_described(state, account_id, remote))
+
+
+def delete(state: GoogleState, raw: bytes, token: str, login_id: str | None) -> bytes | Refusal:
+    """DeleteUserList by resource name: the list is gone with everybody on it."""
+    request = dm.DeleteUserListRequest.pb().FromString(raw)
+    parts = _NAME.fullmatch(request.name)
+    if parts is None:
+        return invalid("INVALID_RESOURCE_NAME", "name")
+    account_id = _account(state, parts[1], token, login_id)
+    if isinstance(account_id, Refusal):
+        return account_id
+    if parts[3] not in state.lists[account_id]:
+        return Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+    if not request.validate_only:
+        del state.lists[account_id][parts[3]]
+    return b""
 
 
 def list_all(state: GoogleState, raw: bytes, token: str, login_id: str | None) -> bytes | Refusal:

@@ -1,10 +1,12 @@
-"""A folder in which everything runs without an account: configuration, keys, a generated store, and the sandbox's certificate and token.
+"""A folder in which everything runs without an account: configuration, keys, a generated store, and what the sandbox's clients need.
 
-It lays the folder out and starts the sandbox; it runs no flow. The example configuration is used as it is but for the sandbox's port.
+It lays the folder out and starts the platforms' stand-ins; it runs no flow. The example configuration is used as it is but for the
+ports.
 """
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,11 +17,18 @@ from nestaudience.ledger.keys import create_keys
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.google_state import SandboxAccount
+from nestaudience.sandbox.meta_graph import MetaSandbox
+from nestaudience.sandbox.meta_state import MetaAccount
 from nestaudience.vocabulary import STOCKHOLM
 
 ACCOUNTS: Final = ("1110000001", "1110000002", "1110000003")
-"""The ad accounts of the example configuration."""
+"""The Google ad accounts of the example configuration."""
+META_ACCOUNTS: Final = ("2220000001", "2220000002", "2220000003")
+"""The Meta ad accounts of the example configuration."""
 PORT: Final = 50551
+"""Google's stand-in; Meta's listens on the next one."""
+GOOGLE_TAKES: Final = timedelta(minutes=40)
+"""How long a request to Google's stand-in takes before it shows on a list."""
 MARK: Final = ".nestaudience-sandbox"
 """A folder with this file may be emptied."""
 EXAMPLE: Final = Path(__file__).parents[2] / "config" / "nestaudience.toml"
@@ -47,7 +56,46 @@ class Site:
         return self.folder / "keys" / "keys.json"
 
 
-def lay_out(folder: Path, *, endpoint: str, randomness: Callable[[int], bytes], smallest_list: int | None = None) -> Site:
+class Platforms:
+    """Both platforms' stand-ins on this machine, with one clock. A context manager that starts and stops them."""
+
+    def __init__(
+        self, clock: SandboxClock, *, port: int = 0, google_takes: timedelta = GOOGLE_TAKES, keep_requests: bool = False
+    ) -> None:
+        self.clock = clock
+        google, meta = ({a: SandboxAccount() for a in ACCOUNTS}, {a: MetaAccount() for a in META_ACCOUNTS})
+        self.google = DataManagerSandbox(google, clock, google_takes, port, keep_requests=keep_requests)
+        self.meta = MetaSandbox(meta, clock, port=port + 1 if port else 0, keep_requests=keep_requests)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Platforms":
+        with ExitStack() as stack:
+            stack.enter_context(self.google)
+            stack.enter_context(self.meta)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def members(self) -> dict[tuple[str, str, str], frozenset[str]]:
+        """(platform, ad account, list's name) -> who is on it now, as lower-case hex."""
+        held = {}
+        for account in ACCOUNTS:
+            for remote in self.google.lists(account):
+                held["google", account, remote.display_name] = self.google.members(account, remote.list_id)
+        for account in META_ACCOUNTS:
+            for audience in self.meta.lists(account):
+                held["meta", account, audience.display_name] = self.meta.members(account, audience.list_id)
+        return held
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock, and apply what became due."""
+        self.google.advance(by)
+        self.meta.advance(timedelta(0))
+
+
+def lay_out(folder: Path, *, platforms: Platforms, randomness: Callable[[int], bytes], smallest_list: int | None = None) -> Site:
     """An empty folder with configuration and keys. A folder that an earlier demo made is emptied; any other content is refused.
 
     Raises `NeedsFix`: `folder_not_empty`, `example_missing`.
@@ -62,7 +110,7 @@ def lay_out(folder: Path, *, endpoint: str, randomness: Callable[[int], bytes], 
     (folder / MARK).write_text("made by nestaudience; may be deleted\n")
     if not EXAMPLE.exists():
         raise NeedsFix("example_missing", "config/nestaudience.toml", "run from a clone of the repository")
-    text = EXAMPLE.read_text("utf-8").replace(f"localhost:{PORT}", endpoint)
+    text = with_endpoints(EXAMPLE.read_text("utf-8"), platforms)
     if smallest_list is not None:
         text = text.replace("smallest_list = 1000 ", f"smallest_list = {smallest_list} ")
     site = Site(folder)
@@ -71,20 +119,22 @@ def lay_out(folder: Path, *, endpoint: str, randomness: Callable[[int], bytes], 
     return site
 
 
-def open_sandbox(clock: SandboxClock, *, port: int = 0, apply_after: timedelta = timedelta(minutes=40)) -> DataManagerSandbox:
-    """The sandbox of the example's ad accounts, not yet started. `publish` writes what its clients need."""
-    return DataManagerSandbox({account: SandboxAccount() for account in ACCOUNTS}, clock, apply_after=apply_after, port=port)
+def with_endpoints(text: str, platforms: Platforms) -> str:
+    """The example configuration's text with the addresses at which these stand-ins listen."""
+    return text.replace(f"localhost:{PORT}", platforms.google.endpoint).replace(f"127.0.0.1:{PORT + 1}", platforms.meta.endpoint)
 
 
-def publish(folder: Path, sandbox: DataManagerSandbox) -> None:
-    """Write the running sandbox's certificate, token and address into the folder."""
+def publish(folder: Path, platforms: Platforms) -> None:
+    """Write the running stand-ins' certificate, tokens and addresses into the folder."""
     place = folder / "sandbox"
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (place / "ca.pem").write_bytes(sandbox.ca_pem)
-    token = place / "token"
-    token.touch(mode=0o600)
-    token.write_text(sandbox.token)
-    (place / "endpoint").write_text(sandbox.endpoint)
+    (place / "ca.pem").write_bytes(platforms.google.ca_pem)
+    for name, text in (("token", platforms.google.token), ("meta-token", platforms.meta.token)):
+        secret = place / name
+        secret.touch(mode=0o600)
+        secret.write_text(text)
+    (place / "endpoint").write_text(platforms.google.endpoint)
+    (place / "meta-endpoint").write_text(platforms.meta.endpoint)
 
 
 def start_of_night(day: datetime) -> datetime:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from leaks import Wanted, found_in_folder
 
-from nestaudience.cli.demo import LEAVERS
+from nestaudience.cli.demo import STAYS_OFF
 from nestaudience.sandbox.world import StoreFile
 
 ROOT = Path(__file__).parents[2]
@@ -38,9 +38,11 @@ def test_the_demo_ends_as_expected(folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
     assert told["as_expected"] is True
-    gone = {kind: row for kind, row in told["people"].items() if kind in LEAVERS}
-    assert sum(row["were_on_a_list"] for row in gone.values()) > 0
-    assert {row["still_on_a_list"] for row in gone.values()} == {0}
+    for platform, kinds in STAYS_OFF.items():
+        gone = [told["people"][kind] for kind in kinds]
+        assert sum(row[f"{platform}_before"] for row in gone) > 0
+        assert {row[f"{platform}_after"] for row in gone} == {0}
+        assert sum(count > 0 for name, count in told["second_night"]["lists"].items() if name.startswith(platform)) == 5
     for night in ("first_night", "second_night"):
         assert told[night]["run"]["exit_codes"] == [0]
         assert told[night]["run"]["errors"] == []

@@ -26,7 +26,7 @@ def test_it_serves_another_terminal_until_interrupted(tmp_path: Path) -> None:
     )
     try:
         deadline = time.monotonic() + 60
-        while not (folder / "sandbox" / "endpoint").exists() and time.monotonic() < deadline:
+        while not (folder / "sandbox" / "meta-endpoint").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         asked = subprocess.run(
             nestaudience("sandbox", "--folder", str(folder), "--lists", "--json"),
@@ -43,7 +43,7 @@ def test_it_serves_another_terminal_until_interrupted(tmp_path: Path) -> None:
             text=True,
             timeout=60,
         )
-        assert [plan["held"] for plan in json.loads(checked.stdout)["audiences"]] == [0] * 5
+        assert [plan["held"] for plan in json.loads(checked.stdout)["audiences"]] == [0] * 10
     finally:
         server.send_signal(signal.SIGINT)
         told, _ = server.communicate(timeout=30)

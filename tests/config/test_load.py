@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nights import google_alone
 
 from nestaudience.config.load import digest_of, from_document, from_text, ledger_of, load, parse, to_text
 from nestaudience.config.settings import Settings
@@ -22,7 +23,8 @@ SECRET = "Xk9-very-private"
 
 
 def document() -> dict[str, Any]:
-    return tomllib.loads(EXAMPLE.read_text("utf-8"))
+    """The example as far as it speaks of Google: one list a segment."""
+    return tomllib.loads(google_alone(EXAMPLE.read_text("utf-8")))
 
 
 def problems(found: Settings) -> dict[str, str]:
@@ -47,9 +49,20 @@ def test_the_example_has_no_problem() -> None:
     found = load(EXAMPLE)
     assert found.problems == ()
     assert found.stopped == frozenset()
-    assert len(found.audiences) == 5
+    assert len(found.audiences) == 10
     assert found.environment is Environment.SANDBOX
     assert ledger_of(document())[1] == found.ledger
+    assert len(from_document(document()).audiences) == 5
+
+
+def test_what_is_wrong_with_one_platform_stops_its_lists_alone() -> None:
+    for n, own in enumerate(("google", "meta")):
+        wrong = tomllib.loads(EXAMPLE.read_text("utf-8"))
+        wrong["destinations"][n]["timeout_seconds"] = 0
+        wrong["recipients"][n]["country"] = "Ireland"
+        found = from_document(wrong, tomllib.loads(EXAMPLE.read_text("utf-8")))
+        assert found.stopped == {key for key in found.audiences if key.endswith(f"/{own}")}
+        assert len(found.stopped) == 5
 
 
 def test_every_problem_at_once_with_place_and_remedy_and_no_value() -> None:
@@ -113,6 +126,10 @@ PLACES = [
     ("gates", 5, "all"),
     ("policy", ..., "all"),
     ("store.kind", "oracle", "all"),
+    ("store.kind", "postgres", "all"),
+    ("store.path", ..., "all"),
+    ("store.url", "env:SHOP_URL", "all"),
+    ("store.url", "postgresql://u:p@h/db", "all"),
     ("engine.threads", "two", "all"),
     ("texts", 5, "all"),
     ("controllers", ..., None),
@@ -264,3 +281,31 @@ def test_garbage_anywhere_is_a_problem_or_harmless_and_never_quoted(way: tuple[s
     except NeedsFix as error:
         said = str(error)
     assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"kind": "sqlite"}, "needs `path`"),
+        ({"kind": "parquet", "url": "env:X", "path": "p"}, "only a postgres store"),
+        ({"kind": "sqlite", "live_url": "env:X", "path": "p"}, "only a postgres store"),
+        ({"kind": "postgres"}, "needs `url`"),
+        ({"kind": "postgres", "live_url": "env:X"}, "needs `url`"),
+        ({"kind": "postgres", "url": "env:X", "path": "p"}, "not `path`"),
+    ],
+)
+def test_a_store_has_the_place_of_its_kind(table: dict[str, str], said: str) -> None:
+    found = from_document(document() | {"store": table}, document())
+    assert [(p.path, said in p.message) for p in found.problems] == [("store", True)]
+    assert found.store == from_document(document()).store
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"kind": "parquet", "path": "views"},
+        {"kind": "postgres", "url": "env:SHOP_URL", "live_url": "file:live", "views_schema": "ads"},
+    ],
+)
+def test_every_kind_of_store_can_be_named(table: dict[str, str]) -> None:
+    assert from_document(document() | {"store": table}).problems == ()

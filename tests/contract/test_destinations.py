@@ -6,6 +6,7 @@ is one more entry in `HARNESSES`.
 
 import hashlib
 import pickle
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ import pytest
 from nestaudience.destinations import DESTINATIONS, destination_class
 from nestaudience.destinations.google_connection import GoogleDataManagerSettings, SandboxEndpoint, SandboxToken
 from nestaudience.destinations.google_data_manager import GoogleDataManager
+from nestaudience.destinations.meta import Meta
+from nestaudience.destinations.meta_settings import MetaSettings
 from nestaudience.destinations.port import (
     Accepted,
     Account,
@@ -36,7 +39,9 @@ from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.faults import Fault, FaultKind
 from nestaudience.sandbox.google_state import SandboxAccount
-from nestaudience.vocabulary import Operation
+from nestaudience.sandbox.meta_graph import MetaSandbox
+from nestaudience.sandbox.meta_state import MetaAccount
+from nestaudience.vocabulary import Operation, Recipient
 
 START = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
@@ -56,6 +61,8 @@ class Harness:
     fail_writes: Callable[[str], None]
     fail_reads: Callable[[int], None]
     lock_out: Callable[[], None]
+    unknown_request: Callable[[Target], str]
+    """The id of a request in the platform's own form, which it never gave."""
     waits: list[float] = field(default_factory=list)
 
 
@@ -63,7 +70,7 @@ def google_data_manager() -> Iterator[Harness]:
     clock = SandboxClock(START)
     accounts = {"1112223333": SandboxAccount(), "4445556666": SandboxAccount(tokens=frozenset({"somebody-else"}))}
     kinds = {"before": FaultKind.ANSWER_LOST_BEFORE_EFFECT, "after": FaultKind.ANSWER_LOST_AFTER_EFFECT}
-    writes = ("IngestAudienceMembers", "RemoveAudienceMembers", "CreateUserList")
+    writes = ("IngestAudienceMembers", "RemoveAudienceMembers", "CreateUserList", "DeleteUserList")
 
     def fail_writes(when: str) -> None:
         for method in writes:
@@ -91,12 +98,48 @@ def google_data_manager() -> Iterator[Harness]:
             fail_writes=fail_writes,
             fail_reads=fail_reads,
             lock_out=lambda: sandbox.revoke(sandbox.token),
+            unknown_request=lambda target: "t-nobody",
             waits=waits,
         )
         destination.close()
 
 
-HARNESSES: dict[str, Callable[[], Iterator[Harness]]] = {"google_data_manager": google_data_manager}
+def meta() -> Iterator[Harness]:
+    clock = SandboxClock(START)
+    accounts = {"1112223333": MetaAccount(), "4445556666": MetaAccount(tokens=frozenset({"somebody-else"}))}
+    kinds = {"before": FaultKind.ANSWER_LOST_BEFORE_EFFECT, "after": FaultKind.ANSWER_LOST_AFTER_EFFECT}
+
+    def fail_writes(when: str) -> None:
+        for kind in ("AddUsers", "RemoveUsers", "CreateAudience", "DeleteAudience"):
+            sandbox.faults.add(Fault(kind, kinds[when]))
+
+    def fail_reads(count: int) -> None:
+        for kind in ("ReadAudience", "ListAudiences", "ReadSessions"):
+            sandbox.faults.add(Fault(kind, FaultKind.UNAVAILABLE, count))
+
+    with MetaSandbox(accounts, clock, apply_after=timedelta(minutes=40), app_secret="app-secret") as sandbox:
+        settings = MetaSettings(sandbox.token, True, "app-secret", endpoint=f"http://{sandbox.endpoint}", page_size=2)
+        waits: list[float] = []
+        destination = Meta(settings, sleep=waits.append)
+        yield Harness(
+            destination,
+            Account("1112223333"),
+            Account("4445556666"),
+            now=clock.now,
+            settle=lambda: sandbox.advance(timedelta(hours=1)),
+            held=lambda target: sandbox.members(target.account.account_id, target.list_id),
+            writes=lambda: sandbox.writes,
+            drop=lambda target: sandbox.drop_list(target.account.account_id, target.list_id),
+            fail_writes=fail_writes,
+            fail_reads=fail_reads,
+            lock_out=lambda: sandbox.revoke(sandbox.token),
+            unknown_request=lambda target: f"{target.list_id}:4711",
+            waits=waits,
+        )
+        destination.close()
+
+
+HARNESSES: dict[str, Callable[[], Iterator[Harness]]] = {"google_data_manager": google_data_manager, "meta": meta}
 
 
 @pytest.fixture(params=sorted(HARNESSES))
@@ -110,8 +153,9 @@ def digests(platform: Harness, *names: str) -> Digests:
 
 
 def batch(platform: Harness, operation: Operation, *names: str) -> Batch:
-    consent = ConsentSignals(ad_user_data=True, ad_personalization=True) if operation is Operation.ADD else None
-    return Batch(bytes(16), operation, digests(platform, *names), consent)
+    signals = operation is Operation.ADD and platform.destination.recipient is Recipient.GOOGLE
+    consent = ConsentSignals(ad_user_data=True, ad_personalization=True) if signals else None
+    return Batch(uuid.uuid4().bytes, operation, digests(platform, *names), consent)
 
 
 def fresh_list(platform: Harness, code: str = "na-00000001") -> Target:
@@ -121,6 +165,14 @@ def fresh_list(platform: Harness, code: str = "na-00000001") -> Target:
 
 def send(platform: Harness, target: Target, operation: Operation, *names: str) -> object:
     return platform.destination.send(platform.destination.prepare(target, batch(platform, operation, *names)))
+
+
+def refused(ask: Callable[[], object]) -> bool:
+    """Refused by the platform, or not even built."""
+    try:
+        return isinstance(ask(), Refused)
+    except NeedsFix:
+        return True
 
 
 def hexes(*names: str) -> frozenset[str]:
@@ -168,6 +220,8 @@ def test_additions_and_removals_reach_the_list(platform: Harness) -> None:
         settled = platform.destination.status(receipt.request_id, operation, sent_at=START, now=platform.now())
         assert isinstance(settled, Succeeded)
         assert settled.records == count
+        # Who answers at once answers the same later.
+        assert receipt.settlement in {None, settled}
 
 
 def test_an_accepted_request_is_not_a_success_yet(platform: Harness) -> None:
@@ -182,8 +236,10 @@ def test_an_accepted_request_is_not_a_success_yet(platform: Harness) -> None:
 
 
 def test_a_request_nobody_knows_was_never_seen(platform: Harness) -> None:
-    settled = platform.destination.status("t-nobody", Operation.ADD, sent_at=START, now=platform.now())
-    assert isinstance(settled, NeverSeen)
+    target = fresh_list(platform)
+    for request_id in (platform.unknown_request(target), "an id of no form", ""):
+        settled = platform.destination.status(request_id, Operation.ADD, sent_at=START, now=platform.now())
+        assert isinstance(settled, NeverSeen)
 
 
 @pytest.mark.parametrize("operation", list(Operation))
@@ -235,18 +291,62 @@ def test_a_refusal_leaves_no_trace(platform: Harness) -> None:
     assert platform.destination.read_list(target) is None
 
 
+def test_every_customer_list_is_told_whoever_made_it(platform: Harness) -> None:
+    assert platform.destination.lists(platform.account) == ()
+    made = [
+        platform.destination.create_list(platform.account, ListSpec(word, f"{word} name", 30))
+        for word in ("na-00000001", "na-00000002", "newsletter", "na-00000003", "clients")
+    ]
+    told = platform.destination.lists(platform.account)
+    assert {facts.list_id: facts.name for facts in told} == {facts.list_id: facts.name for facts in made}
+    assert len(told) == len(made)
+
+
+def test_a_list_is_deleted_for_good_and_alone(platform: Harness) -> None:
+    target, other = fresh_list(platform, "na-00000001"), fresh_list(platform, "na-00000002")
+    for each in (target, other):
+        send(platform, each, Operation.ADD, "a")
+    platform.settle()
+    before = platform.writes()
+    platform.destination.delete_list(target)
+    assert platform.writes() == before + 1
+    assert platform.destination.read_list(target) is None
+    assert [facts.list_id for facts in platform.destination.lists(platform.account)] == [other.list_id]
+    assert platform.held(other) == hexes("a")
+    platform.destination.delete_list(target)  # gone already: no error
+    assert platform.destination.read_list(other) is not None
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_deletion_that_was_not_answered_is_not_known(platform: Harness, when: str) -> None:
+    target = fresh_list(platform)
+    platform.fail_writes(when)
+    before = platform.writes()
+    with pytest.raises(NotKnown):
+        platform.destination.delete_list(target)
+    assert platform.writes() == before + 1
+    assert (platform.destination.read_list(target) is None) is (when == "after")
+    platform.destination.delete_list(target)  # asking again is always safe
+    assert platform.destination.read_list(target) is None
+
+
 def test_a_foreign_account_is_never_taken_for_an_empty_one(platform: Harness) -> None:
     target = fresh_list(platform)
     elsewhere = Target(platform.foreign_account, target.list_id)
     for ask in (
         lambda: platform.destination.find_list(platform.foreign_account, "na-00000001"),
         lambda: platform.destination.read_list(elsewhere),
-        lambda: platform.destination.create_list(platform.foreign_account, ListSpec("na-00000002", "n", 30)),
+        lambda: platform.destination.create_list(platform.foreign_account, ListSpec("na-00000002", "na-00000002 n", 30)),
+        lambda: platform.destination.lists(platform.foreign_account),
+        lambda: platform.destination.delete_list(elsewhere),
     ):
         with pytest.raises(NeedsFix):
             ask()
     for operation in Operation:
-        assert isinstance(send(platform, elsewhere, operation, "a"), Refused)
+        assert refused(lambda operation=operation: send(platform, elsewhere, operation, "a"))
+    platform.settle()
+    assert platform.held(target) == frozenset()
+    assert platform.destination.read_list(target) is not None
 
 
 def test_without_credentials_nothing_is_proven(platform: Harness) -> None:
@@ -257,7 +357,11 @@ def test_without_credentials_nothing_is_proven(platform: Harness) -> None:
     with pytest.raises(NeedsFix):
         platform.destination.find_list(platform.account, "na-00000001")
     with pytest.raises(NeedsFix):
-        platform.destination.status("t-1", Operation.ADD, sent_at=START, now=platform.now())
+        platform.destination.lists(platform.account)
+    with pytest.raises(NeedsFix):
+        platform.destination.delete_list(target)
+    with pytest.raises(NeedsFix):
+        platform.destination.status(platform.unknown_request(target), Operation.ADD, sent_at=START, now=platform.now())
     assert isinstance(send(platform, target, Operation.ADD, "a"), Refused)
 
 
@@ -270,7 +374,8 @@ def test_reads_are_repeated_a_few_times_and_then_given_up(platform: Harness) -> 
     for ask in (
         lambda: platform.destination.read_list(target),
         lambda: platform.destination.find_list(platform.account, "na-00000001"),
-        lambda: platform.destination.status("t-1", Operation.ADD, sent_at=START, now=platform.now()),
+        lambda: platform.destination.lists(platform.account),
+        lambda: platform.destination.status(platform.unknown_request(target), Operation.ADD, sent_at=START, now=platform.now()),
     ):
         with pytest.raises(TryAgain):
             ask()

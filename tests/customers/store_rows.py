@@ -1,19 +1,31 @@
 """Rows of the contract, ways to write them to a file, and a way to read them back whole."""
 
+import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
+import adbc_driver_postgresql.dbapi
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from nestaudience.customers.contract import VIEWS, View
+from nestaudience.customers.contract import VIEWS, Column, View
 from nestaudience.customers.port import CustomerStore, Snapshot
 from nestaudience.hashing.digests import Addresses
 
 Row = Mapping[str, object]
 Rows = Mapping[str, Sequence[Row]]
-Build = Callable[[Rows], CustomerStore]
+
+
+class Build(Protocol):
+    """Makes a store of one kind from rows."""
+
+    kind: str
+
+    def __call__(self, rows: Rows) -> CustomerStore: ...
+
 
 NOW = datetime(2026, 3, 10, 2, 30, tzinfo=UTC)
 
@@ -34,6 +46,65 @@ def write_sqlite(path: Path, rows: Rows, *, prefix: str = "", journal: str = "de
     con.commit()
     con.close()
     return path
+
+
+def natural(column: Column, values: Sequence[object]) -> pa.Array:
+    """The values in the type that a careful shop would give the column, where all of them fit it; else as text."""
+    known = [value for value in values if value is not None]
+    if column.kind == "time" and all(_is_moment(value) for value in known):
+        return pa.array([value and datetime.fromisoformat(str(value)) for value in values], pa.timestamp("us", "UTC"))
+    if column.kind == "boolean" and all(str(value) in {"0", "1"} for value in known):
+        return pa.array([None if value is None else str(value) == "1" for value in values], pa.bool_())
+    if column.kind in {"boolean", "integer"} and all(_is_whole(value) for value in known):
+        return pa.array([None if value is None else int(str(value)) for value in values], pa.int64())
+    if column.kind == "number" and all(isinstance(value, int | float) for value in known):
+        return pa.array(values, pa.float64())
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _is_moment(value: object) -> bool:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return False
+    return "T" in str(value) and str(value).endswith(("Z", "+00:00")) and moment.tzinfo is not None and len(str(value)) <= 32
+
+
+def _is_whole(value: object) -> bool:
+    return re.fullmatch(r"0|-?[1-9][0-9]{0,17}", str(value)) is not None
+
+
+def as_table(view: View, given: Sequence[Row]) -> pa.Table:
+    """The rows of one view in natural types. A column that no row has is left out."""
+    names = list(dict.fromkeys(name for row in given for name in row)) or list(view.names)
+    known = {column.name: column for column in view.columns}
+    return pa.table({name: natural(known.get(name, Column(name)), [row.get(name) for row in given]) for name in names})
+
+
+def write_postgres(url: str, schema: str, rows: Rows) -> str:
+    """A schema of this name, made anew, with the nine views as plain tables; its name."""
+    with adbc_driver_postgresql.dbapi.connect(url) as con, con.cursor() as cursor:
+        cursor.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+        cursor.execute(f'CREATE SCHEMA "{schema}"')
+        for view in VIEWS:
+            cursor.adbc_ingest(view.name, as_table(view, rows.get(view.name, ())), mode="create", db_schema_name=schema)
+        con.commit()
+    return schema
+
+
+def write_parquet(folder: Path, rows: Rows, *, parts: int = 2) -> Path:
+    """A directory with the nine views: the first as one file, the others in folders of `parts` files, a row in turn."""
+    folder.mkdir()
+    for view in VIEWS:
+        table = as_table(view, rows.get(view.name, ()))
+        if view is VIEWS[0]:
+            pq.write_table(table, folder / f"{view.name}.parquet", row_group_size=3)
+            continue
+        (folder / view.name).mkdir()
+        for part in range(parts):
+            chosen = table.take(pa.array(range(part, table.num_rows, parts), pa.int64()))
+            pq.write_table(chosen, folder / view.name / f"{part}.parquet")
+    return folder
 
 
 def rows_of(snapshot: Snapshot, view: View, **how: object) -> list[dict[str, object]]:

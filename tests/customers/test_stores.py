@@ -64,8 +64,9 @@ def test_a_long_stretch_of_nulls_does_not_decide_a_type(build: Build) -> None:
     with build({"consent_event": rows}).snapshot() as snapshot:
         found = rows_of(snapshot, CONSENT_EVENT)
     assert len(found) == 1501
-    assert (found[-1]["text_version"], found[-1]["source_seq"]) == ("texten-å", "not a number")
-    assert {row["text_version"] for row in found[:-1]} == {None}
+    last = next(row for row in found if row["event_id"] == "last")
+    assert (last["text_version"], last["source_seq"]) == ("texten-å", "not a number")
+    assert [row["text_version"] for row in found].count(None) == 1500
 
 
 def test_rows_that_are_empty_text_throughout_are_kept(build: Build) -> None:
@@ -213,12 +214,14 @@ def test_noes_since_keeps_what_may_be_a_no(build: Build) -> None:
 
 
 def test_reads_by_account_quote_every_id_and_go_in_stretches(build: Build) -> None:
-    odd = ["it's", '"', "'; DROP TABLE account; --", "å ä ö", "nul\0inside", "%", "", "\\"]
+    odd = ["it's", '"', "'; DROP TABLE account; --", "å ä ö", "nul\0inside", "%", "", "\\", "\\'", "a\nb", "$1", "𐐀"]
+    if build.kind == "postgres":
+        odd.remove("nul\0inside")  # no text of PostgreSQL has one; asked for below it must find nothing
     many = [f"id{n:05}" for n in range(4100)]
     store = build({"consent_event": [consent(f"e{n}", who) for n, who in enumerate(odd + many)]})
     with store.snapshot() as snapshot:
         wanted = odd + many[100:4090]
-        asked = pa.array([*wanted, *wanted[:10], None, "unknown"])
+        asked = pa.array([*wanted, *wanted[:10], None, "unknown", "a\0b"])
         assert sorted(str(r["account_id"]) for r in rows_of(snapshot, CONSENT_EVENT, accounts=asked)) == sorted(wanted)
         assert rows_of(snapshot, CONSENT_EVENT, accounts=pa.array([], pa.string())) == []
 

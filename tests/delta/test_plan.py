@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nestaudience.delta.gates import Limits, only_noes, stop_additions
-from nestaudience.delta.plan import Delta, work_out
+from nestaudience.delta.plan import Delta, Orders, work_out
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.screening.engine import EngineLimits, open_engine
 from nestaudience.screening.rules import AudienceRule, Rules
@@ -47,6 +47,7 @@ class Row:
     in_flight: bool
     removing: bool
     owed: bool
+    again: int
 
 
 def token(kind: int, number: int) -> bytes:
@@ -69,18 +70,35 @@ MEMBERS = st.lists(
     max_size=12,
     unique_by=lambda m: (m.audience, m.account),
 )
+NOTHING = (False, False, False, False)
 STATES = st.sampled_from(
     [
         (True, False, False, False),
         (False, True, False, False),
         (False, False, True, True),
         (False, False, False, True),
-        (False, False, False, False),
+        NOTHING,
     ]
 )
 ROWS = st.lists(
-    st.builds(lambda a, b, c, s: Row(a, b, c, *s), st.integers(0, 1), st.integers(0, 7), st.integers(0, 7), STATES), max_size=14
+    st.builds(
+        lambda a, b, c, s, again: Row(a, b, c, *s, again if s == NOTHING else 0),
+        st.integers(0, 1),
+        st.integers(0, 7),
+        st.integers(0, 7),
+        STATES,
+        st.sampled_from([0, 0, 3, 4]),
+    ),
+    max_size=14,
 )
+
+
+EMPTIED = st.sampled_from([frozenset(), frozenset(), frozenset({KEYS[1]}), frozenset(KEYS)])
+RETRACTED = st.none() | st.frozensets(st.integers(0, 13))
+
+
+def orders_of(emptied: frozenset[AudienceKey], retracted: frozenset[int] | None, resend: bool) -> Orders:
+    return Orders(emptied, None if retracted is None else pa.array(sorted(retracted), pa.int64()), resend)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +129,7 @@ def screened(engine: duckdb.DuckDBPyConnection, members: list[Member], rows: lis
                 name: pa.array([getattr(r, name) for r in rows], pa.bool_())
                 for name in ("confirmed", "in_flight", "removing", "owed")
             },
+            "again": pa.array([r.again for r in rows], pa.int64()),
         },
         schema=HELD_SCHEMA,
     )
@@ -154,14 +173,22 @@ class Expected:
     """What the rules say of one audience."""
 
     noes: set[int]
+    ordered: set[int]
     ordinary: set[int]
     additions: set[int]
 
 
-def by_hand(members: list[Member], rows: list[Row], audience: int) -> Expected:
+def by_hand(members: list[Member], rows: list[Row], audience: int, orders: Orders) -> Expected:
     known = answers(members)
-    wanted = {known[m.account][0] for m in members if m.audience == audience and known[m.account][1] == 0}
     mine = [row for row in rows if row.audience == audience]
+    taken_back = set() if orders.retracted is None else set(orders.retracted.to_pylist())
+    ordered = {row.digest for row in mine if KEYS[audience] in orders.emptied}
+    for row in mine:
+        first = min(n for n, each in enumerate(rows) if each.audience == audience and each.digest == row.digest)
+        ordered |= {row.digest} if first in taken_back else set()
+    wanted = {known[m.account][0] for m in members if m.audience == audience and known[m.account][1] == 0} - ordered
+    if KEYS[audience] in orders.emptied:
+        wanted = set()
     of: dict[int, list[Row]] = defaultdict(list)
     for row in mine:
         if not row.removing and row.digest not in wanted:
@@ -173,8 +200,9 @@ def by_hand(members: list[Member], rows: list[Row], audience: int) -> Expected:
             moved = now is not None and now[0] != row.digest
             if row.owed or moved or (now is not None and now[1] & NO_MASK):
                 noes.add(digest)
-    blocked = {row.digest for row in mine if row.confirmed or row.in_flight or row.removing}
-    return Expected(noes, set(of) - noes, wanted - blocked)
+    blocked = {row.digest for row in mine if (row.confirmed and not orders.resend) or row.in_flight or row.removing}
+    left = set(of) - noes
+    return Expected(noes, left & ordered, left - ordered, wanted - blocked)
 
 
 def numbers(table: pa.Table) -> list[int]:
@@ -182,24 +210,26 @@ def numbers(table: pa.Table) -> list[int]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(MEMBERS, ROWS, st.sampled_from(["open", "additions", "noes"]))
+@given(MEMBERS, ROWS, st.sampled_from(["open", "additions", "noes"]), st.builds(orders_of, EMPTIED, RETRACTED, st.booleans()))
 def test_the_delta_equals_a_reading_by_hand(
-    engine: duckdb.DuckDBPyConnection, members: list[Member], rows: list[Row], gate: str
+    engine: duckdb.DuckDBPyConnection, members: list[Member], rows: list[Row], gate: str, orders: Orders
 ) -> None:
     closed = {"open": (), "additions": (stop_additions("x", "y"),), "noes": (only_noes("x", "y"),)}[gate]
-    delta: Delta = work_out(screened(engine, members, rows), dict.fromkeys(KEYS, OPEN), {KEYS[0]: closed})
+    delta: Delta = work_out(screened(engine, members, rows), dict.fromkeys(KEYS, OPEN), {KEYS[0]: closed}, orders)
     for audience, key in enumerate(KEYS):
-        expected, plan = by_hand(members, rows, audience), delta.plans[key]
+        expected, plan = by_hand(members, rows, audience, orders), delta.plans[key]
         held = gate if audience == 0 else "open"
         removed, added = delta.removals(key), delta.additions(key)
-        assert set(numbers(removed)) == expected.noes | (set() if held == "noes" else expected.ordinary)
+        always = expected.noes | expected.ordered
+        assert set(numbers(removed)) == always | (set() if held == "noes" else expected.ordinary)
         assert set(numbers(added)) == (expected.additions if held == "open" else set())
         assert removed.column("is_no").to_pylist() == sorted(removed.column("is_no").to_pylist(), reverse=True)
         assert {n for n, no in zip(numbers(removed), removed.column("is_no").to_pylist(), strict=True) if no} == expected.noes
         assert len(numbers(removed)) == len(set(numbers(removed))) == plan.removals_to_send
         assert len(numbers(added)) == plan.additions_to_send
-        assert (plan.counts.noes, plan.counts.ordinary, plan.counts.additions) == (
+        assert (plan.counts.noes, plan.counts.ordered, plan.counts.ordinary, plan.counts.additions) == (
             len(expected.noes),
+            len(expected.ordered),
             len(expected.ordinary),
             len(expected.additions),
         )

@@ -1,7 +1,7 @@
-"""An installation for flows that run in processes of their own: real time, canaries among its people, many small requests.
+"""An installation for flows that run in processes of their own: real time, both platforms, canaries among its people.
 
 site = ground(folder)
-lists_of(site) == wanted_of(site)     # what the platform holds, and what the rules let be there
+lists_of(site) == wanted_of(site)     # what the platforms hold, and what the rules let be there
 """
 
 import time
@@ -28,11 +28,17 @@ def ground(folder: Path, *, batch_size: int = 10_000) -> CanarySite:
 
 
 def lists_of(site: CanarySite) -> Lists:
-    """What the platform holds, by audience."""
+    """What the platforms hold, by audience."""
     evidence = open_evidence(site.place.config, site.clock.now, read_only=True)
     remotes = evidence.memory.lists()
     evidence.engine.dispose()
-    return {remote.audience: site.sandbox.members(remote.ad_account, remote.list_id) for remote in remotes}
+    platforms = {"google": site.sandbox, "meta": site.meta}
+    return {remote.audience: platforms[remote.recipient].members(remote.ad_account, remote.list_id) for remote in remotes}
+
+
+def writes_to(site: CanarySite) -> int:
+    """How many requests that change something have reached the platforms."""
+    return site.sandbox.writes + site.meta.writes
 
 
 def wanted_of(site: CanarySite) -> Lists:

@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flows import SETTINGS
 from nestaudience.vocabulary import STOCKHOLM
-from tests.flows.grounds import ground, lists_of, log_of, wanted_of
+from tests.flows.grounds import ground, lists_of, log_of, wanted_of, writes_to
 from tests.flows.standing import ROOT, Standing, die
 
 ARTIFACTS = {"nightly-funnel", "nightly-sent", "nightly-run"}
@@ -64,7 +64,7 @@ def test_the_form_shows_first_and_sends_when_told_to(standing: Standing, other: 
     kind, message = standing.ended(shown)
     assert kind == "COMPLETED"
     assert message.startswith("would remove 0 and add ")
-    assert (other.sandbox.writes, log_of(other)) == (0, [])
+    assert (writes_to(other), log_of(other)) == (0, [])
 
     night = (datetime.now(STOCKHOLM) - timedelta(days=1)).date().isoformat()
     orders = {"reason": "feed_fault", "controllers": ["computime"], "for_night": night, "case": "INC-12"}
@@ -72,7 +72,7 @@ def test_the_form_shows_first_and_sends_when_told_to(standing: Standing, other: 
     assert standing.ended(sent) == ("COMPLETED", "exit codes [0]")
     wanted = {key: people for key, people in wanted_of(other).items() if key.startswith("computime/")}
     assert lists_of(other) == wanted
-    assert len(wanted) == 2
+    assert len(wanted) == 4
     begun = next(entry for entry in log_of(other) if entry["type"] == "run_started")
     assert begun["run_kind"] == "backfill"
     told = {"mode": "diff", "controllers": ["computime"], "for_night": night, "cause": "feed_fault", "case_id": "INC-12"}
@@ -112,7 +112,7 @@ def test_what_the_server_lets_through_is_refused_with_everything_at_once(standin
     assert "; segments: name only bought_audio_12m, " in message
     assert message.endswith("; case: other_see_case needs one")
     assert standing.tasks_of(run) == {}
-    assert (other.sandbox.writes, log_of(other)) == (0, [])
+    assert (writes_to(other), log_of(other)) == (0, [])
 
 
 def test_a_run_has_the_settings_of_flows_and_a_masked_log(standing: Standing, other: CanarySite) -> None:
@@ -191,7 +191,7 @@ def test_whatever_is_killed_the_next_run_makes_it_good(
     here = ground(standing.folder / killed.__name__, batch_size=40)
     try:
         cut_off = standing.order("nightly", form(here))
-        standing.until(lambda: here.sandbox.writes > 5, "a run that is sending")
+        standing.until(lambda: writes_to(here) > 5, "a run that is sending")
         killed(standing)
         if killed is kill_serve_and_run:
             standing.serve(site.place.config, "--nightly-cron", "0 0 1 1 *")

@@ -1,7 +1,7 @@
 """What the ledger remembers between runs, against a plain model of the states; and that migrations make the tables that the program knows."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -115,6 +115,7 @@ class Pair:
     remove: str | None
     removed: datetime
     remove_settled: datetime | None
+    attempt: int = 1
 
 
 def model(pair: Pair, now: datetime) -> dict[str, int] | None:
@@ -129,10 +130,11 @@ def model(pair: Pair, now: datetime) -> dict[str, int] | None:
     on_its_way = pair.remove == "accepted" and pair.removed > fresh
     waits = pair.remove == "confirmed" and now < certain
     return {
-        "confirmed": int(pair.add in {"confirmed", "partly"} and pair.remove is None),
+        "confirmed": int((pair.add == "confirmed" or (pair.add == "partly" and pair.attempt == 2)) and pair.remove is None),
         "in_flight": int(pair.add == "accepted" and pair.added > fresh and pair.remove is None),
         "removing": int(on_its_way or waits),
         "owed": int(pair.remove is not None),
+        "again": int(pair.add == "partly" and pair.attempt == 1 and pair.remove is None),
     }
 
 
@@ -143,7 +145,8 @@ def every_pair() -> list[Pair]:
         for lag in (timedelta(minutes=30), timedelta(hours=20)):
             if removed <= added and added - lag >= timedelta(0):
                 settled = NOW - added + lag if add in SETTLED else None
-                found.append(Pair(add, NOW - added, settled, remove, NOW - removed, NOW if remove in SETTLED else None))
+                pair = Pair(add, NOW - added, settled, remove, NOW - removed, NOW if remove in SETTLED else None)
+                found += [pair, replace(pair, attempt=2)] if add == "partly" else [pair]
     return found
 
 
@@ -153,7 +156,9 @@ def test_every_state_of_an_addition_and_its_removal(memory: Memory) -> None:
 
     def work(connection: Any) -> None:
         for n, pair in enumerate(pairs):
-            memory.prepare_batch(connection, batch(2 * n + 1, list_no, "add", pair.add, pair.added, pair.add_settled))
+            memory.prepare_batch(
+                connection, batch(2 * n + 1, list_no, "add", pair.add, pair.added, pair.add_settled) | {"attempt": pair.attempt}
+            )
             member = memory.add_members(connection, list_no, 2 * n + 1, people)
             if pair.remove is not None:
                 memory.prepare_batch(
@@ -166,7 +171,9 @@ def test_every_state_of_an_addition_and_its_removal(memory: Memory) -> None:
     flags = ("confirmed", "in_flight", "removing", "owed")
     expected = {n + 1: found for n, pair in enumerate(pairs) if (found := model(pair, NOW)) is not None}
     held = memory.held(NOW)
-    got = {row["member_id"]: {flag: row[flag] for flag in flags} for row in held.select(["member_id", *flags]).to_pylist()}
+    rows = held.select(["member_id", "batch_added", "again", *flags]).to_pylist()
+    assert all(row["again"] in (0, row["batch_added"]) for row in rows)
+    got = {row["member_id"]: {**{flag: row[flag] for flag in flags}, "again": int(row["again"] > 0)} for row in rows}
     assert got == expected
     assert memory.forget_gone(NOW) == len(pairs) - len(expected)
     assert memory.held(NOW).equals(held)

@@ -8,6 +8,7 @@ from google.ads import datamanager_v1 as dm
 from google_calls import (
     ACCOUNT,
     INVALID,
+    OTHER,
     PRECONDITION,
     STATUS,
     addition,
@@ -139,3 +140,21 @@ def test_b32_sizes(sandbox: DataManagerSandbox, google: Clients) -> None:
         ingest(google, addition(target, *[member(digest(one)) for one in range(number)]))
         sandbox.advance(timedelta(hours=1))
         assert size() == shown
+
+
+def test_b34_deleting(sandbox: DataManagerSandbox, google: Clients) -> None:
+    target, other = list_id(google, "target"), list_id(google, "other")
+    parent = f"accountTypes/GOOGLE_ADS/accounts/{ACCOUNT}/userLists"
+
+    def delete(name: str, **options: Any) -> None:
+        google.lists.delete_user_list(request=dm.DeleteUserListRequest(name=name, **options), retry=None, timeout=10.0)
+
+    delete(f"{parent}/{target}", validate_only=True)
+    assert [remote.list_id for remote in sandbox.lists(ACCOUNT)] == [target, other]
+    delete(f"{parent}/{target}")
+    assert [remote.list_id for remote in sandbox.lists(ACCOUNT)] == [other]
+    assert reason(lambda: delete(f"{parent}/{target}")) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+    assert reason(lambda: delete(f"{parent}/")) == (INVALID, "INVALID_RESOURCE_NAME")
+    foreign = f"accountTypes/GOOGLE_ADS/accounts/{OTHER}/userLists/{other}"
+    assert reason(lambda: delete(foreign))[0] is grpc.StatusCode.PERMISSION_DENIED
+    assert [remote.list_id for remote in sandbox.lists(ACCOUNT)] == [other]

@@ -43,6 +43,8 @@ from nestaudience.sandbox.faults import Fault, FaultKind
         (FaultKind.INTERNAL, grpc.StatusCode.INTERNAL, False),
         (FaultKind.EXHAUSTED_UNEXPLAINED, grpc.StatusCode.RESOURCE_EXHAUSTED, False),
         (FaultKind.UNKNOWN_REASON, grpc.StatusCode.INVALID_ARGUMENT, False),
+        (FaultKind.HTML_OK, grpc.StatusCode.UNKNOWN, False),
+        (FaultKind.EMPTY_BODY, grpc.StatusCode.UNKNOWN, False),
         (FaultKind.ANSWER_LOST_BEFORE_EFFECT, grpc.StatusCode.UNAVAILABLE, False),
         (FaultKind.ANSWER_LOST_AFTER_EFFECT, grpc.StatusCode.UNAVAILABLE, True),
     ],

@@ -4,12 +4,14 @@
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 
+from nestaudience.customers.port import CustomerStore
 from nestaudience.customers.sqlite import SqliteStore
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.screening.engine import EngineLimits, open_engine, uuid_to_tokens
@@ -25,13 +27,17 @@ TOKENS = Tokens(b"k" * 32)
 Answer = tuple[dict[str, frozenset[Reason]], Funnel]
 
 
-def screened(case: Case, path: Path) -> dict[AudienceKey, Answer]:
+def in_sqlite(case: Case, folder: Path) -> CustomerStore:
+    """The case's world as a SQLite file."""
+    reference_store.write(case.world, folder / "store.sqlite")
+    return SqliteStore(folder / "store.sqlite", irrelevant_purposes=case.rules.irrelevant_purposes)
+
+
+def screened(case: Case, store: CustomerStore) -> dict[AudienceKey, Answer]:
     """Account id -> reasons, and the funnel, by the engine, for every audience of the case."""
-    reference_store.write(case.world, path)
     segments = frozenset((str(a.controller), str(a.segment)) for a in case.audiences)
     ids = sorted({str(row["account_id"]) for row in case.world.segment_member if row["account_id"] is not None})
     names = dict(zip(TOKENS.of_accounts(pa.array(ids, pa.string())).to_pylist(), ids, strict=True))
-    store = SqliteStore(path, irrelevant_purposes=case.rules.irrelevant_purposes)
     with open_engine(EngineLimits(memory="500MB", threads=1)) as engine, store.snapshot() as snapshot:
         result = screen(
             engine,
@@ -51,11 +57,11 @@ def screened(case: Case, path: Path) -> dict[AudienceKey, Answer]:
         return answers
 
 
-def compare(case: Case) -> None:
+def compare(case: Case, store_of: Callable[[Case, Path], CustomerStore] = in_sqlite) -> None:
     """Both answer the same. Of an account id that stands twice both must say malformed, and the engine every no of the reference: which
     row's other facts are reported is nobody's promise."""
     with tempfile.TemporaryDirectory() as folder:
-        found = screened(case, Path(folder) / "store.sqlite")
+        found = screened(case, store_of(case, Path(folder)))
     ids = [row["account_id"] for row in case.world.account]
     twins = {account_id for account_id in ids if ids.count(account_id) > 1}
     for audience in case.audiences:

@@ -1,0 +1,391 @@
+"""Meta through the Custom Audience API: lists, additions, removals, and what became of them.
+
+It speaks through the real SDK, at its lowest level, and decides nothing about people. The SDK builds URLs, the token's proof and the
+form; what it makes of answers is not believed, because it takes error pages for success and hides errors behind its own. A write
+is sent exactly once. A read may be repeated. Nothing that Meta says in words leaves this file: only codes of `meta_errors`, ids
+and counts. This is the only file that names the SDK and its HTTP library, whose exceptions and logs hold tokens and people.
+
+https://developers.facebook.com/documentation/ads-commerce/marketing-api/audiences/guides/custom-audiences (read 2026-11).
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
+from facebook_business.api import FacebookAdsApi
+from facebook_business.session import FacebookSession
+from requests.adapters import HTTPAdapter
+
+from nestaudience.destinations.meta_errors import LOST, WORTH_REPEATING, Answer, Trouble, remedy_of, result_of
+from nestaudience.destinations.meta_messages import (
+    CUSTOMER_LIST,
+    LIST_FIELDS,
+    MAX_ROWS,
+    MOST_DAYS,
+    PreparedRequest,
+    account_of,
+    created_facts,
+    facts_of,
+    first_word,
+    form_of,
+    list_fields,
+    prepare_request,
+    receipt_of,
+    settlement_of,
+    upload_of,
+)
+from nestaudience.destinations.meta_settings import MetaSettings
+from nestaudience.destinations.port import (
+    Account,
+    Batch,
+    ListFacts,
+    ListSpec,
+    NeverSeen,
+    NoReceipt,
+    Prepared,
+    Receipt,
+    Refused,
+    Settlement,
+    Target,
+)
+from nestaudience.errors import NestAudienceError, TryAgain
+from nestaudience.vocabulary import Operation, Recipient
+
+Outcome = dict[str, Any] | Trouble
+
+_NUMBER: Final = re.compile(r"[0-9]{1,20}")
+_SECRETS_IN_URL: Final = frozenset({"access_token", "appsecret_proof"})
+_LOUD: Final = ("charset_normalizer", "chardet", "curlify", "facebook_business", "requests", "urllib3")
+
+
+class _Wire(HTTPAdapter):
+    """The last step before the network. It lets out only the body that was prepared, and keeps what came back as it came.
+
+    Nothing but the token and its proof may be in the URL of a request that has a body.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expect(b"")
+
+    def expect(self, body: bytes) -> None:
+        """Wait for one request with exactly this body."""
+        self._expected = body
+        self.changed = False
+        self._answer: Answer | None = None
+
+    def take(self) -> Answer | None:
+        """The answer, if one came. It and the body are kept here no longer: both may hold digests."""
+        answer = self._answer
+        self._expected, self._answer = b"", None
+        return answer
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        """Send it; raises ValueError, with nothing sent, for a request that is not the prepared one."""
+        body = request.body or b""
+        named = {name for name, _ in parse_qsl(urlsplit(request.url or "").query)}
+        in_url = named - _SECRETS_IN_URL if self._expected else set()
+        if (body.encode() if isinstance(body, str) else body) != self._expected or in_url:
+            self.changed = True
+            raise ValueError("a request that is not the prepared one")
+        response = super().send(request, *args, **options)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        self._answer = Answer(response.status_code, headers, response.content)
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    """The SDK's client, and the wire below it."""
+
+    api: Any = field(repr=False)
+    session: requests.Session = field(repr=False)
+    wire: _Wire = field(repr=False)
+
+
+def _connect(settings: MetaSettings) -> _Connection:
+    """The SDK's objects for these settings. Nothing is sent yet.
+
+    `FacebookAdsApi.init` is not used: it makes the client the whole process's and reports crashes to Meta. No proxy, netrc or CA of
+    the environment is heeded, and no redirection is followed: it would send a body and a token a second time.
+    """
+    sdk = FacebookSession(app_secret=settings.app_secret, access_token=settings.access_token, timeout=settings.timeout_seconds)
+    if settings.endpoint is not None:
+        sdk.GRAPH = settings.endpoint
+    session: requests.Session = sdk.requests
+    session.trust_env = False
+    session.max_redirects = 0
+    wire = _Wire()
+    session.mount("https://", wire)
+    session.mount("http://", wire)
+    return _Connection(FacebookAdsApi(sdk, api_version=settings.api_version), session, wire)
+
+
+class Meta:
+    """`Destination` to Meta Platforms Ireland Ltd. `sleep` waits between repetitions of a read (seconds)."""
+
+    name: str = "meta"
+    recipient: Recipient = Recipient.META
+    batch_size: int = MAX_ROWS
+
+    def __init__(self, settings: MetaSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        silence()
+        self._settings = settings
+        self._sleep = sleep
+        self._connected: _Connection | None = _connect(settings)
+        self._owners: dict[str, str] = {}
+        self._wait: float | None = None
+
+    def find_list(self, account: Account, code: str) -> ListFacts | None:
+        """The account's own list whose name begins with this code, or None when the account, read with our credentials, has none.
+
+        Raises `NeedsFix` when two lists carry the code, or when the one that does is no customer list.
+        """
+        where = "meta.find_list"
+        found = [item for item in self._own_lists(account, where) if code and first_word(str(item.get("name"))) == code]
+        if len(found) > 1:
+            raise _error("list_code_twice", where)
+        if found and found[0].get("subtype") != CUSTOMER_LIST:
+            raise _error("list_wrong_type", where)
+        return facts_of(found[0]) if found else None
+
+    def create_list(self, account: Account, spec: ListSpec) -> ListFacts:
+        """Create a customer list. Sent once; raises `NotKnown` when the answer was lost: look the list up by its code.
+
+        Raises `NeedsFix` for a duration that Meta does not take, and ValueError for a name that does not begin with the code.
+        """
+        where = "meta.create_list"
+        if first_word(spec.name) != spec.code:
+            raise ValueError("the name of a list at Meta begins with its code")
+        path = (_account_path(account, where), "customaudiences")
+        if not 1 <= spec.membership_days <= MOST_DAYS:
+            raise _error("membership_too_long", where)
+        fields = list_fields(spec)
+        answer = self._call("POST", path, fields, form_of(fields))
+        if isinstance(answer, Trouble):
+            raise _raised(_of_account(answer), where) if answer.without_effect else _error(answer.lost, where)
+        list_id = str(answer.get("id"))
+        if _NUMBER.fullmatch(list_id) is None:
+            raise _error(LOST + "unreadable", where)
+        self._owners[list_id] = account.account_id
+        return created_facts(list_id, spec)
+
+    def read_list(self, target: Target) -> ListFacts | None:
+        """The list with this id. None only when the listing of the account succeeds and does not name it either.
+
+        Meta answers in one way for a list that does not exist and for one that we may not see: that is no proof.
+        """
+        where = "meta.read_list"
+        _account_path(target.account, where)
+        answer = self._ask((_number(target.list_id, where),), {"fields": LIST_FIELDS})
+        if not isinstance(answer, Trouble):
+            if account_of(answer) != target.account.account_id or str(answer.get("id")) != target.list_id:
+                raise _error("account_wrong", where)
+            self._owners[target.list_id] = target.account.account_id
+            return facts_of(answer)
+        if answer.code not in {"list_gone", "permission_denied"}:
+            raise _raised(answer, where)
+        if any(str(item["id"]) == target.list_id for item in self._all_lists(target.account, where)):
+            raise _error("permission_denied", where)
+        return None
+
+    def lists(self, account: Account) -> tuple[ListFacts, ...]:
+        """Every customer list that the account owns, whoever made it. Lists that others share into it are not among them."""
+        where = "meta.lists"
+        return tuple(facts_of(item) for item in self._own_lists(account, where) if item.get("subtype") == CUSTOMER_LIST)
+
+    def delete_list(self, target: Target) -> None:
+        """Delete a list for good, after reading that the bound account owns it. One that is gone already is no error.
+
+        Raises `NeedsFix` while lookalike audiences depend on it, and `NotKnown` when the answer was lost.
+        """
+        where = "meta.delete_list"
+        if self.read_list(target) is None:
+            return
+        answer = self._call("DELETE", (target.list_id,))
+        if not isinstance(answer, Trouble):
+            if answer.get("success") is not True:
+                raise _error(LOST + "unreadable", where)
+            return
+        if not answer.without_effect:
+            raise _error(answer.lost, where)
+        if answer.code != "list_gone":
+            raise _raised(answer, where)
+        if self.read_list(target) is not None:
+            raise _error("permission_denied", where)
+
+    def prepare(self, target: Target, batch: Batch) -> Prepared:
+        """Build the one request of a batch: at most 10 000 digests made by Meta's rule, else ValueError.
+
+        A request to Meta names no ad account, so a list whose account this object has not read yet is read first. Raises `NeedsFix`
+        when the list is another account's, and for an addition while the configuration does not record that the terms were
+        accepted: no digest leaves then.
+        """
+        where = "meta.prepare"
+        _account_path(target.account, where)
+        _number(target.list_id, where)
+        if batch.operation is Operation.ADD and not self._settings.terms_accepted:
+            raise _error("terms_missing", where)
+        if target.list_id not in self._owners and self.read_list(target) is None:
+            raise _error("list_gone", where)
+        if self._owners[target.list_id] != target.account.account_id:
+            raise _error("account_wrong", where)
+        return prepare_request(target, batch)
+
+    def send(self, prepared: Prepared) -> Receipt:
+        """Send it once. `Refused` only where Meta provably did nothing; `Accepted` only where it counts everybody of the batch."""
+        if not isinstance(prepared, PreparedRequest):
+            raise TypeError("a destination sends what it prepared itself")
+        answer = self._call("POST", (prepared.list_id, "users"), prepared.fields(), prepared.message)
+        if isinstance(answer, Trouble):
+            self._wait = answer.after
+            return Refused(answer.code) if answer.without_effect else NoReceipt(answer.lost)
+        return receipt_of(prepared, answer)
+
+    def status(self, request_id: str, operation: Operation, *, sent_at: datetime, now: datetime) -> Settlement:
+        """What became of an upload, from the list's sessions. Meta says so in the receipt already: this is for receipts of old.
+
+        Neither the operation nor the times are needed here.
+        """
+        where = "meta.status"
+        upload = upload_of(request_id)
+        if upload is None:
+            return NeverSeen("request_unknown")
+        list_id, session_id = upload
+        answer = self._ask((list_id, "sessions"), {"session_id": session_id})
+        if isinstance(answer, Trouble):
+            raise _raised(answer, where)
+        return settlement_of(answer, session_id)
+
+    def error_of(self, code: str, where: str) -> NestAudienceError:
+        """The error, by remedy, for a code of this destination; with the wait that Meta named when it last refused a request."""
+        return _raised(Trouble(code, without_effect=True, after=self._wait), where)
+
+    def close(self) -> None:
+        """End the use of this destination and close its connections: a call after it finds nothing to send with."""
+        if self._connected is not None:
+            self._connected.session.close()
+        self._connected = None
+
+    def _own_lists(self, account: Account, where: str) -> Iterator[dict[str, Any]]:
+        """The lists that the account owns, and no list that another account shares with it; remembers whose they are."""
+        for item in self._all_lists(account, where):
+            if account_of(item) == account.account_id:
+                self._owners[str(item["id"])] = account.account_id
+                yield item
+
+    def _all_lists(self, account: Account, where: str) -> Iterator[dict[str, Any]]:
+        """Every list that the account shows, page by page. Raises rather than to end early: whoever counts must see all.
+
+        Only the cursor is taken from Meta's `next`, which is a whole URL with the token in it.
+        """
+        path = (_account_path(account, where), "customaudiences")
+        fields = {"fields": LIST_FIELDS, "limit": str(self._settings.page_size)}
+        seen = {""}
+        while True:
+            page = self._ask(path, fields)
+            if isinstance(page, Trouble):
+                raise _raised(_of_account(page), where)
+            items, cursor = _items(page), _next_cursor(page)
+            if items is None or cursor in seen:
+                raise _error("unreadable", where)
+            yield from items
+            if cursor is None:
+                return
+            seen.add(cursor)
+            fields = {**fields, "after": cursor}
+
+    def _ask(self, path: tuple[str, ...], fields: Mapping[str, str]) -> Outcome:
+        """A read, repeated after the settings' waits while Meta is down."""
+        answer = self._call("GET", path, fields)
+        for wait in self._settings.read_waits:
+            if not isinstance(answer, Trouble) or answer.code not in WORTH_REPEATING:
+                break
+            self._sleep(wait)
+            answer = self._call("GET", path, fields)
+        return answer
+
+    def _call(self, method: str, path: tuple[str, ...], fields: Mapping[str, str] | None = None, body: bytes = b"") -> Outcome:
+        """One call, once. No exception leaves here: its text may hold a token, or a whole request."""
+        silence()
+        connected = self._connected
+        if connected is None:
+            return Trouble("unreadable", without_effect=False)
+        connected.wire.expect(body)
+        failure = ""
+        try:
+            connected.api.call(method, path, params=dict(fields or {}))
+        except Exception as error:  # noqa: BLE001  whatever an SDK raises after the first byte, the effect is open
+            failure = _kind_of(error)
+        answer = connected.wire.take()
+        if connected.wire.changed:
+            return Trouble("not_as_prepared", without_effect=True)
+        return Trouble(failure or "unreadable", without_effect=False) if answer is None else result_of(answer)
+
+
+def _kind_of(error: Exception) -> str:
+    """Our code for a call that brought no answer."""
+    if isinstance(error, requests.Timeout):
+        return "deadline_exceeded"
+    return "unavailable" if isinstance(error, requests.ConnectionError) else "unreadable"
+
+
+def silence() -> None:
+    """Switch off every logger of the SDK and below: at DEBUG they print the URL of each call, which holds the token.
+
+    Called before each call, because a program that configures its logging later switches all loggers on again.
+    """
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.startswith(_LOUD):
+            logger.disabled = True
+
+
+def _items(page: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The lists of one page, or None when one of them does not say which it is and whose."""
+    items = page.get("data")
+    if not isinstance(items, list) or not all(isinstance(item, dict) and item.get("id") and account_of(item) for item in items):
+        return None
+    return items
+
+
+def _next_cursor(page: Mapping[str, Any]) -> str | None:
+    """Where the next page begins: None after the last one, empty when a next page has no beginning."""
+    paging = page.get("paging")
+    if not isinstance(paging, dict) or not paging.get("next"):
+        return None
+    cursors = paging.get("cursors")
+    return str(cursors.get("after") or "") if isinstance(cursors, dict) else ""
+
+
+def _of_account(trouble: Trouble) -> Trouble:
+    """What is missing, where a call was about the account itself."""
+    return Trouble("account_wrong", trouble.without_effect) if trouble.code == "list_gone" else trouble
+
+
+def _error(code: str, where: str) -> NestAudienceError:
+    remedy = remedy_of(code)
+    return remedy.error(code, where, remedy.next_step)
+
+
+def _raised(trouble: Trouble, where: str) -> NestAudienceError:
+    """The error of a read, or of a write without effect, with the seconds to wait where Meta named them."""
+    remedy = remedy_of(trouble.code)
+    if issubclass(remedy.error, TryAgain):
+        return remedy.error(trouble.code, where, remedy.next_step, trouble.after)
+    return remedy.error(trouble.code, where, remedy.next_step)
+
+
+def _number(text: str, where: str) -> str:
+    if _NUMBER.fullmatch(text) is None:
+        raise _error("account_wrong", where)
+    return text
+
+
+def _account_path(account: Account, where: str) -> str:
+    return f"act_{_number(account.account_id, where)}"

@@ -1,0 +1,235 @@
+"""The local Graph server, asked over plain HTTP: who may call, its lists and accounts, and its table of behaviours."""
+
+import hashlib
+import hmac
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from meta_calls import ACCOUNT, INVALID, MISSING, OTHER, START, Graph, digest, payload, running_meta
+
+from nestaudience.sandbox.meta_graph import MetaSandbox
+from nestaudience.sandbox.meta_state import MetaAccount, MetaList
+
+
+def test_every_row_of_the_table_has_a_test_and_every_such_test_a_row() -> None:
+    table = files("nestaudience.sandbox").joinpath("meta_graph_behaviour.md").read_text()
+    rows = re.findall(r"^\| M(\d\d) \|", table, re.MULTILINE)
+    sources = [path.read_text() for path in Path(__file__).parent.glob("test_meta_graph*.py")]
+    assert rows == sorted({number for text in sources for number in re.findall(r"^def test_m(\d\d)_", text, re.MULTILINE)})
+
+
+def test_m01_tokens(meta: MetaSandbox, graph: Graph) -> None:
+    target = graph.made()
+    for token in ("stranger", ""):
+        stranger = Graph(meta, token)
+        assert stranger.add(target, 1).codes == (190, None)
+        assert stranger.get(f"act_{ACCOUNT}").codes == (190, None)
+        stranger.close()
+    meta.revoke(meta.token)
+    assert graph.add(target, 1).codes == (190, 460)
+    assert meta.members(ACCOUNT, target) == frozenset()
+
+
+def test_m02_proofs() -> None:
+    for meta in running_meta(app_secret="s3cret"):
+        right = hmac.new(b"s3cret", meta.token.encode(), hashlib.sha256).hexdigest()
+        for wrong in ({}, {"appsecret_proof": "0" * 64}, {"appsecret_proof": "å"}):
+            graph = Graph(meta, **wrong)
+            refused = graph.create()
+            assert (refused.codes, refused.body["error"]["type"]) == (INVALID, "GraphMethodException")
+            graph.close()
+        assert meta.lists(ACCOUNT) == []
+        graph = Graph(meta, appsecret_proof=right)
+        assert graph.create().status == 200
+        graph.close()
+
+
+def test_m03_versions(meta: MetaSandbox) -> None:
+    for version, known in (("v25.0", True), ("v26.0", True), ("v24.0", False), ("v27.0", False)):
+        graph = Graph(meta, version=version)
+        told = graph.get(f"act_{ACCOUNT}")
+        assert told.status == 200 if known else told.codes == (2635, None)
+        graph.close()
+    graph = Graph(meta)
+    graph._connection.request("GET", f"/act_{ACCOUNT}?access_token={meta.token}")
+    assert json.loads(graph._connection.getresponse().read())["error"]["code"] == 2635
+    graph.close()
+
+
+def test_m04_accounts(meta: MetaSandbox, graph: Graph) -> None:
+    hidden = meta.add_list(OTHER, MetaList("", "theirs", "d"))
+    for path in (f"act_{OTHER}", "act_5550001111", f"act_{OTHER}/customaudiences", hidden.list_id, "123"):
+        assert graph.get(path).codes == MISSING
+    for list_id in (hidden.list_id, "123"):
+        assert graph.add(list_id, 1).codes == MISSING
+        assert graph.remove(list_id, 1).codes == MISSING
+    friend = Graph(meta, "other-token")
+    assert friend.add(hidden.list_id, 1).status == 200
+    assert friend.get(f"act_{ACCOUNT}").codes == MISSING
+    friend.close()
+    assert meta.members(OTHER, hidden.list_id) == {digest(1)}
+
+
+def test_m05_outside(meta: MetaSandbox, graph: Graph) -> None:
+    target = graph.made()
+    graph.add(target, 1)
+    assert graph.post(f"{target}/usersreplace", payload=payload(2)).codes == MISSING
+    assert graph.post(target, name="another").codes == MISSING
+    assert graph.post(target, method="DELETE").codes == MISSING
+    assert graph.post(f"act_{ACCOUNT}/usersofanyaudience", method="DELETE", payload=payload(1)).codes == MISSING
+    assert graph.get("me").codes == MISSING
+    assert graph.get(f"{target}/users").codes == MISSING
+    assert meta.members(ACCOUNT, target) == {digest(1)}
+    assert meta.seen("Unknown") == 6
+
+
+def test_m07_create(meta: MetaSandbox, graph: Graph) -> None:
+    told = graph.create("first", description="code", retention_days="30")
+    assert list(told.body) == ["id"]
+    (held,) = meta.lists(ACCOUNT)
+    assert (held.list_id, held.display_name, held.description, held.retention_days, held.open) == (
+        told.body["id"],
+        "first",
+        "code",
+        30,
+        True,
+    )
+    for days in ("1", "180", None):
+        assert graph.create(retention_days=days).status == 200
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": None},
+        {"name": ""},
+        {"subtype": None},
+        {"subtype": "WEBSITE"},
+        {"customer_file_source": None},
+        {"customer_file_source": "BOUGHT"},
+        {"retention_days": "0"},
+        {"retention_days": "181"},
+        {"retention_days": "-1"},
+        {"retention_days": "1.5"},
+        {"retention_days": "٣"},
+    ],
+)
+def test_m08_incomplete_lists(meta: MetaSandbox, graph: Graph, changed: dict[str, Any]) -> None:
+    assert graph.create(**changed).codes == INVALID
+    assert meta.lists(ACCOUNT) == []
+
+
+def test_m09_names_need_not_be_free(meta: MetaSandbox, graph: Graph) -> None:
+    assert graph.made("n") != graph.made("n")
+    assert [held.display_name for held in meta.lists(ACCOUNT)] == ["n", "n"]
+
+
+def test_m10_most_lists(meta: MetaSandbox, graph: Graph) -> None:
+    for number in range(499):
+        meta.add_list(ACCOUNT, MetaList("", f"n{number}", "d"))
+    meta.add_list(ACCOUNT, MetaList("", "alike", "d", subtype="LOOKALIKE"))
+    graph.made()
+    assert graph.create().codes == (2654, None)
+    graph.delete(meta.lists(ACCOUNT)[0].list_id)
+    assert graph.create().status == 200
+
+
+def test_m11_reading_a_list(graph: Graph) -> None:
+    target = graph.made("shown", retention_days="30")
+    assert graph.get(target).body == {"id": target}
+    told = graph.get(f"{target}/", fields="name,subtype,retention_days,customer_file_source,account_id,delete_time,time_created")
+    assert told.body == {
+        "id": target,
+        "name": "shown",
+        "subtype": "CUSTOM",
+        "retention_days": 30,
+        "customer_file_source": "USER_PROVIDED_ONLY",
+        "account_id": ACCOUNT,
+        "time_created": int(START.timestamp()),
+    }
+    assert "retention_days" not in graph.get(graph.made(), fields="retention_days").body
+    assert graph.get(target, fields="name,colour").codes == INVALID
+
+
+def test_m12_listing(meta: MetaSandbox, graph: Graph) -> None:
+    edge = f"act_{ACCOUNT}/customaudiences"
+    assert graph.get(edge).body == {"data": []}
+    for number in range(60):
+        meta.add_list(ACCOUNT, MetaList("", f"n{number}", "d"))
+    assert len(graph.get(edge).body["data"]) == 25
+    found: list[str] = []
+    after: dict[str, str] = {}
+    for left in (40, 20, 0):
+        told = graph.get(edge, fields="name", limit="20", **after).body
+        found += [item["name"] for item in told["data"]]
+        after = {"after": told["paging"]["cursors"]["after"]}
+        assert ("next" in told["paging"]) == (left > 0)
+        if left:
+            assert told["paging"]["next"].startswith(f"http://{meta.endpoint}/v26.0/{edge}?")
+            assert meta.token in told["paging"]["next"]
+    assert found == [f"n{number}" for number in range(60)]
+    assert graph.get(edge, limit="20", **after).body == {"data": []}
+
+
+def test_m13_listing_too_much(graph: Graph) -> None:
+    edge = f"act_{ACCOUNT}/customaudiences"
+    assert graph.get(edge, limit="101").codes == (1, None)
+    assert graph.get(edge, limit="100").status == 200
+    for wrong in ({"limit": "0"}, {"limit": "many"}, {"after": "bm9ib2R5"}, {"filtering": "[]"}, {"fields": "colour"}):
+        assert graph.get(edge, **wrong).codes == INVALID
+
+
+def test_m32_deleting(meta: MetaSandbox, graph: Graph) -> None:
+    target = graph.made()
+    meta.lists(ACCOUNT)[0].lookalikes = 1
+    assert graph.delete(target).codes == (2656, None)
+    meta.lists(ACCOUNT)[0].lookalikes = 0
+    assert graph.delete(target).body == {"success": True}
+    assert meta.lists(ACCOUNT) == []
+    assert graph.delete(target).codes == MISSING
+    assert graph.add(target, 1).codes == MISSING
+
+
+def test_m35_reading_an_account(meta: MetaSandbox, graph: Graph) -> None:
+    meta.accounts[ACCOUNT] = MetaAccount(name="Shop", business_id="9", business_name="Shop AB")
+    fields = "name,business,currency,tos_accepted,account_id"
+    assert graph.get(f"act_{ACCOUNT}/", fields=fields).body == {
+        "id": f"act_{ACCOUNT}",
+        "name": "Shop",
+        "business": {"id": "9", "name": "Shop AB"},
+        "currency": "SEK",
+        "tos_accepted": {"custom_audience_tos": 1},
+        "account_id": ACCOUNT,
+    }
+    meta.accounts[ACCOUNT] = MetaAccount(business_id=None, tos_accepted=False)
+    told = graph.get(f"act_{ACCOUNT}", fields=fields).body
+    assert told["tos_accepted"] == {}
+    assert "business" not in told
+    assert graph.get(f"act_{ACCOUNT}", fields="secrets").codes == INVALID
+
+
+def test_m40_what_a_list_says_of_itself(meta: MetaSandbox, graph: Graph) -> None:
+    target = graph.made()
+    fields = "operation_status,delivery_status,approximate_count_lower_bound,approximate_count_upper_bound"
+
+    def said() -> tuple[int, int, int, int]:
+        told = graph.get(target, fields=f"{fields},fields_violating_integrity_policy,permission_for_actions").body
+        bounds = told["approximate_count_lower_bound"], told["approximate_count_upper_bound"]
+        assert told["permission_for_actions"]["can_edit"] == ("fields_violating_integrity_policy" not in told)
+        return told["operation_status"]["code"], told["delivery_status"]["code"], *bounds
+
+    assert said() == (410, 300, 0, 100)
+    graph.add(target, *range(99))
+    assert said() == (200, 300, 0, 100)
+    graph.add(target, *range(100, 160))
+    assert said() == (200, 200, 100, 200)
+    graph.add(target, payload=payload(data=[["x"], ["y"], [digest(1)]]))
+    assert said() == (412, 200, 100, 200)
+    meta.flag_list(ACCOUNT, target)
+    assert said() == (471, 400, 100, 200)
+    meta.set_status(ACCOUNT, target, None)
+    assert said() == (412, 200, 100, 200)
