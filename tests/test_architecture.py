@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "unfinished": WORDS | {"parts", "ledger"},
     "audit": WORDS | {"ledger"},
     "sandbox": WORDS | {"screening.rules", "ledger.keys"},
-    "flows": WORDS | {"judging", "sync", "wiring", "parts", "jobs"},
+    "flows": WORDS | {"judging", "sync", "wiring", "parts", "jobs", "preview", "unfinished", "delta.plan", "config.settings"},
     "cli": {"*"},
     "__main__": {"cli"},
     "__init__": set(),

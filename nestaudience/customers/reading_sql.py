@@ -102,7 +102,7 @@ class Reading:
             may = f"({self._own_reason(now)} OR asked.account_id IS NOT NULL)"
             columns[view.names.index("email")] = f"CASE WHEN {may} THEN {columns[view.names.index('email')]} END"
             columns.append(f"CASE WHEN {may} THEN '1' ELSE '0' END")
-            before = f"WITH asked AS MATERIALIZED ({self._asked(accounts, noes_since)}) "
+            before = f"WITH asked AS MATERIALIZED ({self._asked(accounts, late)}) "
             joined = f" LEFT JOIN asked ON asked.account_id = {self._compared(view, 'account_id')}"
         if self._dialect.first_row:
             before += "SELECT " + ", ".join(["''"] * len(columns)) + " UNION ALL "
@@ -154,11 +154,11 @@ class Reading:
         born = self._dialect.born_since(self._as_text(ACCOUNT, "birth_year"), now.astimezone(UTC).year - MINOR_YEARS)
         return f"coalesce({self._as_text(ACCOUNT, 'protected')} = '1', FALSE) OR coalesce({born}, FALSE)"
 
-    def _asked(self, accounts: Collection[str] | None, noes_since: datetime | None) -> str:
+    def _asked(self, accounts: Collection[str] | None, late: Late | None) -> str:
         """The accounts with a grant for list matching, or with a no of their own; only those that can be read, so that an index serves."""
         only = f"IN {self._dialect.literals(accounts)}" if accounts is not None else ""
-        if not only and noes_since is not None:
-            changed = self._noes(ACCOUNT, noes_since)
+        if not only and late is not None:
+            changed = self._late(ACCOUNT, late)
             only = f"IN (SELECT {self._compared(ACCOUNT, 'account_id')} FROM {self._sources[ACCOUNT.name]} AS v WHERE {changed})"  # noqa: S608 - quoted
         parts = []
         if self.has(CONSENT_EVENT, "account_id", "action", "purpose"):
