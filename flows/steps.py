@@ -28,6 +28,7 @@ from nestaudience.parts import Parts
 from nestaudience.preview import Preview
 from nestaudience.sync import Outcome, Run
 from nestaudience.vocabulary import AudienceKey
+from nestaudience.watching import watch
 from nestaudience.wiring import open_parts
 
 PATIENCE: Final = timedelta(hours=2)
@@ -154,8 +155,14 @@ def deliver(key: str) -> End:
             for audience in audiences:
                 add(key, audience)
             codes = finish(key)
+        tell(parts, here.clock(), run_ended=True)
     artifacts.leave_run(job.kind.value, run.judged.plans, run.outcome)
     return End(f"exit codes {codes}", tuple(codes))
+
+
+def tell(parts: Parts, now: datetime, *, run_ended: bool) -> None:
+    """Let people know of what stands, where the configuration says how. What cannot be told is no failure of a run."""
+    watch(parts.evidence, parts.settings, now, run_ended=run_ended)
 
 
 def conclude(config: str, session_key: str, actor: str, work: Callable[[str], End]) -> State[Any]:
