@@ -6,10 +6,12 @@ Heavy imports stay inside the commands, so that `--help` answers at once.
 import typer
 
 from nestaudience.cli import (
+    audiences_command,
     audit_commands,
     backfill_command,
     contract_command,
     ending_commands,
+    ledger_commands,
     run_commands,
     sandbox_commands,
     serve_command,
@@ -33,9 +35,11 @@ run_commands.run_app.command()(backfill_command.backfill)
 app.add_typer(run_commands.run_app, name="run")
 app.command()(serve_command.serve)
 app.command()(status_command.status)
+app.command()(audiences_command.audiences)
 app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
 app.add_typer(audit_commands.audit_app, name="audit")
+app.add_typer(ledger_commands.ledger_app, name="ledger")
 app.add_typer(run_commands.keys_app, name="keys")
 
 

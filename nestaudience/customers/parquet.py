@@ -23,7 +23,6 @@ from nestaudience.customers.parquet_check import compare, unusable
 from nestaudience.customers.parquet_text import as_text
 from nestaudience.customers.port import Sheet, StoreProblem
 from nestaudience.customers.sheets import (
-    BATCH_ROWS,
     CLOCK_OF,
     MINOR_YEARS,
     READABLE_TIME,
@@ -36,6 +35,7 @@ from nestaudience.customers.sheets import (
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 
 _FAILURES: Final = (pa.ArrowException, OSError)
+_BATCH_ROWS: Final = 16_384
 _COMPACT_ROWS: Final = 1_000_000
 _NONE: Final = pa.scalar(None, pa.string())
 
@@ -97,7 +97,7 @@ class ParquetSnapshot:
         segments: frozenset[tuple[str, str]] | None = None,
         now: datetime | None = None,
     ) -> Iterator[Sheet]:
-        """Stream a view in stretches of at most 65 536 rows. See `Snapshot.read`."""
+        """Stream a view in stretches of at most 16 384 rows. See `Snapshot.read`."""
         refuse_misuse(view, accounts, noes_since, segments, now)
         if view.name not in self._files or segments == frozenset():
             return iter(())
@@ -137,9 +137,7 @@ class ParquetSnapshot:
 
     def _people(self, ids: pa.StringArray | None, now: datetime) -> Iterator[pa.RecordBatch]:
         """`account` with `email_read`, and no address where it is `0`. Who asked is looked up once, for the whole view."""
-        asked = self._asked(ids)
-        own_ids = pa.chunked_array([batch.column(0) for batch in self.texts(ACCOUNT, ("account_id",))], pa.string())
-        has_asked = pc.is_in(own_ids, value_set=asked)
+        has_asked = pc.is_in(self._account_ids(), value_set=self._asked(ids))
         first, place = now.astimezone(UTC).year - MINOR_YEARS, 0
         for batch in self.texts(ACCOUNT, ACCOUNT.names):
             here = has_asked.slice(place, batch.num_rows).combine_chunks()
@@ -148,6 +146,9 @@ class ParquetSnapshot:
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
             columns["email"] = pc.if_else(may, columns["email"], _NONE)
             yield pa.RecordBatch.from_arrays([*columns.values(), pc.if_else(may, "1", "0")], names=list(names_of(ACCOUNT)))
+
+    def _account_ids(self) -> pa.ChunkedArray:
+        return pa.chunked_array([batch.column(0) for batch in self.texts(ACCOUNT, ("account_id",))], pa.string())
 
     def _asked(self, ids: pa.StringArray | None) -> pa.StringArray:
         """The accounts with a grant for list matching, or with a no of their own."""
@@ -260,8 +261,8 @@ def _batches(file: _File, names: list[str]) -> Iterator[pa.RecordBatch]:
     """The file's batches. Raises `TryAgain` when it is no longer the file of the snapshot."""
     failed = False
     try:
-        with pq.ParquetFile(file.path) as opened:
-            yield from opened.iter_batches(BATCH_ROWS, columns=names)
+        with pq.ParquetFile(file.path, pre_buffer=False) as opened:  # read ahead, it would keep what it has read
+            yield from opened.iter_batches(_BATCH_ROWS, columns=names)
     except _FAILURES:
         failed = True
     if _changed(file):

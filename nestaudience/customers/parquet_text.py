@@ -70,8 +70,9 @@ def _moments(column: Any) -> pa.StringArray:
         pc.floor(pc.divide(pc.cast(ticks, pa.float64(), safe=False), float(_PER_SECOND[unit]))), pa.int64(), safe=False
     )
     sound = pc.and_(pc.greater_equal(second, _YEAR_1), pc.less(second, _YEAR_10000))
-    inside = pc.if_else(sound, ticks, pa.scalar(None, pa.int64())).cast(pa.timestamp(unit)).cast(_MICROSECONDS, safe=False)
-    written = pc.replace_substring(inside.cast(pa.string()), " ", "T")
+    inside = pc.if_else(sound, ticks, pa.scalar(None, pa.int64())).cast(pa.timestamp(unit))
+    inside = pc.floor_temporal(inside, unit="microsecond") if unit == "ns" else inside
+    written = pc.replace_substring(inside.cast(_MICROSECONDS, safe=False).cast(pa.string()), " ", "T")
     written = pc.replace_substring_regex(written, r"\.000000$", "")
     if column.type.tz is not None:
         written = pc.binary_join_element_wise(written, "Z", "")
