@@ -1,4 +1,4 @@
-"""The hourly flow: what became of earlier requests, and a night that was not finished.
+"""The hourly flow: what became of earlier requests, noes since the last look, and a night that was not finished.
 
 Where another run is at work it leaves the lists to that one, and ends well.
 """
@@ -11,20 +11,17 @@ from prefect.client.schemas.objects import State
 
 import flows  # noqa: F401  (sets Prefect's settings before Prefect is imported)
 from flows.fence import Stopped, fenced
-from flows.steps import FLOW, ConfigPath, End, SessionKey, conclude, declared, deliver, held
-from nestaudience.jobs import Job
+from flows.steps import FLOW, ConfigPath, End, SessionKey, conclude, declared, deliver, held, tell
+from nestaudience.jobs import SETTLING
 from nestaudience.sync import Run
 from nestaudience.unfinished import unfinished_night
-from nestaudience.vocabulary import RunKind
 from nestaudience.wiring import open_evidence, open_parts
-
-_HOUR = Job(RunKind.WITHDRAWALS)
-"""What the log calls a run between the nights."""
+from nestaudience.withdrawals import withdrawals_job
 
 
 @flow(name="hourly", **FLOW)
 def hourly(config: ConfigPath = "", session_key: SessionKey = "") -> State[Any]:
-    """Ask what became of earlier requests, and before nine in the morning finish a night that is unfinished.
+    """Take off whoever said no since the last look, ask what became of earlier requests, and finish an unfinished night until nine.
 
     Args:
         config: The configuration file on the machine that runs this flow. Empty: NESTAUDIENCE_CONFIG there, or nestaudience.toml.
@@ -40,7 +37,7 @@ def hour(key: str) -> End:
     stopped: Stopped | None = None
     end = End("another run is at work")
     try:
-        end = deliver(key) if _night_waits(key) else _settled(key)
+        end = deliver(key) if _night_waits(key) or _noes_due(key) else _settled(key)
     except Stopped as error:
         stopped = Stopped(*error.args)
     if stopped is not None and stopped.code != "leased":
@@ -60,16 +57,29 @@ def _night_waits(key: str) -> bool:
 
 
 @fenced
+def _noes_due(key: str) -> bool:
+    """True when some destination's lists are due for noes; the session has the orders then."""
+    here = held(key)
+    with open_parts(here.config, clock=here.clock) as parts:
+        job = withdrawals_job(parts, here.clock())
+    if job is not None:
+        here.orders = lambda _: job
+    return job is not None
+
+
+@fenced
 def _settled(key: str) -> End:
     """Settle in a run of its own; without a request that waits for its result no run is begun."""
     here = held(key)
     with open_parts(here.config, clock=here.clock) as parts:
         if not parts.memory.batches(frozenset({"accepted"})):
+            tell(parts, here.clock(), run_ended=False)
             return End("nothing to settle")
-        with Run(parts, _HOUR, actor=here.actor, note=here.note, patience=here.patience) as run:
+        with Run(parts, SETTLING, actor=here.actor, note=here.note, patience=here.patience) as run:
             here.run = run
             settle(key)
             here.outcome = run.finish()
+        tell(parts, here.clock(), run_ended=True)
     return End(f"{run.outcome.settled} results came in, {run.outcome.waiting} are awaited", run.outcome.exit_codes)
 
 

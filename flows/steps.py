@@ -4,10 +4,9 @@ One task a list and direction. What a run holds in memory stays in this process 
 Prefect's states are a hint for people: resuming, locks and audit use the ledger. It knows no flow.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +29,7 @@ from nestaudience.preview import Preview
 from nestaudience.sync import Outcome, Run
 from nestaudience.vocabulary import AudienceKey
 from nestaudience.watching import watch
-from nestaudience.wiring import open_evidence, open_parts, settings_in_use
+from nestaudience.wiring import open_parts
 
 PATIENCE: Final = timedelta(hours=2)
 """How long a run that a schedule or a form started waits for another to end."""
@@ -82,7 +81,6 @@ class End:
 
 
 _SESSIONS: dict[str, Session] = {}
-_LOGGER = logging.getLogger("nestaudience.flows")
 
 
 @contextmanager
@@ -157,8 +155,14 @@ def deliver(key: str) -> End:
             for audience in audiences:
                 add(key, audience)
             codes = finish(key)
+        tell(parts, here.clock(), run_ended=True)
     artifacts.leave_run(job.kind.value, run.judged.plans, run.outcome)
     return End(f"exit codes {codes}", tuple(codes))
+
+
+def tell(parts: Parts, now: datetime, *, run_ended: bool) -> None:
+    """Let people know of what stands, where the configuration says how. What cannot be told is no failure of a run."""
+    watch(parts.evidence, parts.settings, now, run_ended=run_ended)
 
 
 def conclude(config: str, session_key: str, actor: str, work: Callable[[str], End]) -> State[Any]:
@@ -181,31 +185,7 @@ def conclude(config: str, session_key: str, actor: str, work: Callable[[str], En
 @fenced
 def _in_session(config: str, session_key: str, actor: str, work: Callable[[str], End]) -> End:
     if session_key:
-        try:
-            return work(session_key)
-        finally:
-            _tell(session_key)
+        return work(session_key)
     place = Path(config or os.environ.get("NESTAUDIENCE_CONFIG", "nestaudience.toml"))
     with session(place, clock=lambda: datetime.now(UTC), actor=actor, patience=PATIENCE) as (key, _):
-        return _in_session(config, key, actor, work)
-
-
-def _tell(key: str) -> None:
-    """Let the watcher tell whoever must hear of it, however the work ended; after a dry run nobody. It fails nothing."""
-    here = held(key)
-    if here.preview is None:
-        told = False
-        with suppress(Stopped):  # said below
-            _watched(here)
-            told = True
-        if not told:
-            _LOGGER.warning("nobody was told how the run ended; `nestaudience status` says it")
-
-
-@fenced
-def _watched(here: Session) -> None:
-    evidence = open_evidence(here.config, here.clock)
-    try:
-        watch(evidence, settings_in_use(evidence), here.clock(), run_ended=here.outcome is not None)
-    finally:
-        evidence.engine.dispose()
+        return work(key)

@@ -47,7 +47,7 @@ class Scope:
 @dataclass(frozen=True, slots=True)
 class Job:
     """One run's orders. `for_night` names the night that is repaired; `cause` and `case_id` say why a person started it; `retracts` is the run
-    whose additions are taken off again. `since` (UTC): a run for withdrawals looks at what is new since then.
+    whose additions are taken off again. `since` (UTC): a run for withdrawals looks at what is new since then; without it, it only settles.
     """
 
     kind: RunKind = RunKind.NIGHTLY
@@ -62,8 +62,8 @@ class Job:
     def __post_init__(self) -> None:
         if (self.retracts is not None) != (self.mode is Mode.RETRACT):
             raise ValueError("a retraction, and nothing else, names the run that it takes back")
-        if (self.since is not None) != (self.kind is RunKind.WITHDRAWALS):
-            raise ValueError("a run for withdrawals, and no other, looks at what is new since a moment")
+        if self.since is not None and self.kind is not RunKind.WITHDRAWALS:
+            raise ValueError("only a run for withdrawals looks at what is new since a moment")
         if self.kind is RunKind.NIGHTLY and (self.mode is not Mode.DIFF or not self.scope.whole or self.for_night is not None):
             raise ValueError("the nightly run brings every list into line, for its own night")
 
@@ -86,6 +86,8 @@ class Job:
 
 NIGHTLY: Final = Job()
 """Every list in line, for its own night."""
+SETTLING: Final = Job(RunKind.WITHDRAWALS)
+"""What became of earlier requests, and nothing else: it judges nobody."""
 
 
 def backfill(

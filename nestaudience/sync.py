@@ -30,7 +30,7 @@ from nestaudience.delivery.lists import bind_list, confirm_list, delete_list
 from nestaudience.delivery.salts import Salts
 from nestaudience.delta.gates import Gate
 from nestaudience.errors import NestAudienceError
-from nestaudience.jobs import NIGHTLY, Job
+from nestaudience.jobs import NIGHTLY, SETTLING, Job
 from nestaudience.judging import Judged, Note, judge, settle, silent
 from nestaudience.ledger.anchor import anchor
 from nestaudience.ledger.checkpoint import SignedCheckpoint
@@ -174,6 +174,8 @@ class Run:
     def _judging(self) -> AbstractContextManager[Judged]:
         if self.job.since is not None:
             return judge_withdrawals(self.parts, self.started, self.job.since, self.note, tools=self.tools, job=self.job)
+        if self.job == SETTLING:
+            raise ValueError("a run that only settles judges nobody")
         return judge(self.parts, self.started, self.note, tools=self.tools, job=self.job)
 
     def remove(self, key: AudienceKey) -> None:

@@ -40,6 +40,8 @@ NOES_ONLY: Final = Gate(
 )
 UNLIMITED: Final = Limits(smallest=0, change_percent=100, change_people=1 << 53, ever_held=True)
 _NO_TOKENS: Final = pa.array([], TOKEN)
+EARLY: Final = timedelta(minutes=2)
+"""How much early a schedule may come and still find a destination due."""
 LONGEST_AGO: Final = timedelta(days=7)
 """A watermark that is older is no small look any more: the night reads everything."""
 
@@ -53,8 +55,8 @@ def watermarks(reader: LogReader) -> dict[str, datetime]:
     return found
 
 
-def due_destinations(parts: Parts, now: datetime) -> dict[str, datetime]:
-    """The destinations whose lists are due for noes, by their cadence, and since when each has to be looked at.
+def due_destinations(parts: Parts, now: datetime, *, due_only: bool = True) -> dict[str, datetime]:
+    """The destinations whose lists are due for noes, by their cadence, or all; and since when each has to be looked at.
 
     A destination that no night has reached yet is not due: the night fills and empties its lists.
     """
@@ -62,15 +64,17 @@ def due_destinations(parts: Parts, now: datetime) -> dict[str, datetime]:
     due = {}
     for name, table in parts.settings.destinations.items():
         since = known.get(name)
-        every = timedelta(minutes=table.removals_every_minutes)
-        if since is not None and now - LONGEST_AGO < since <= now - every + timedelta(minutes=2):  # schedules come a little early
+        if since is None or since <= now - LONGEST_AGO:
+            continue
+        every = timedelta(minutes=table.removals_every_minutes) - EARLY
+        if not due_only or since <= now - every:
             due[name] = since
     return due
 
 
-def withdrawals_job(parts: Parts, now: datetime) -> Job | None:
-    """The orders of a run for withdrawals at the destinations that are due now; None when none is."""
-    due = due_destinations(parts, now)
+def withdrawals_job(parts: Parts, now: datetime, *, due_only: bool = True) -> Job | None:
+    """The orders of a run for withdrawals at the destinations that are due now, or at all; None when there is none."""
+    due = due_destinations(parts, now, due_only=due_only)
     if not due:
         return None
     return Job(RunKind.WITHDRAWALS, Scope(destinations=frozenset(due)), since=min(due.values()))

@@ -11,6 +11,7 @@ from nestaudience.cli import (
     backfill_command,
     contract_command,
     ending_commands,
+    hour_commands,
     ledger_commands,
     run_commands,
     sandbox_commands,
@@ -32,6 +33,8 @@ app.command()(contract_command.contract)
 app.command()(run_commands.check)
 app.command()(run_commands.plan)
 run_commands.run_app.command()(backfill_command.backfill)
+run_commands.run_app.command()(hour_commands.withdrawals)
+run_commands.run_app.command()(hour_commands.settle)
 app.add_typer(run_commands.run_app, name="run")
 app.command()(serve_command.serve)
 app.command()(status_command.status)

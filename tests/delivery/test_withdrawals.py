@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from later_world import LISTS, LaterWorld
 from lists_by_rule import wanted_lists
-from nights import SandboxWorld
+from nights import FIRST_NIGHT, SandboxWorld
 
 from nestaudience import sync
 from nestaudience.config.load import load
@@ -218,7 +218,7 @@ def test_people_who_are_no_longer_in_the_store_are_reached_by_their_noes(world: 
 
 def test_a_small_look_names_its_moment() -> None:
     with pytest.raises(ValueError, match="moment"):
-        Job(RunKind.WITHDRAWALS)
+        Job(RunKind.NIGHTLY, since=FIRST_NIGHT)
 
 
 def _say_no(world: LaterWorld, count: int, action: str = "object") -> None:
