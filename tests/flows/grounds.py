@@ -22,7 +22,7 @@ Lists = dict[AudienceKey, frozenset[str]]
 
 def ground(folder: Path, *, batch_size: int = 10_000) -> CanarySite:
     """A site whose sandbox has the machine's own time. Close it."""
-    site = CanarySite(folder, SandboxClock(datetime.now(UTC), ticking=time.monotonic), accounts=4000)
+    site = CanarySite(folder, SandboxClock(datetime.now(UTC), ticking=time.monotonic), accounts=3000)
     site.edit("batch_size = 10_000", f"batch_size = {batch_size}")
     return site
 

@@ -198,7 +198,7 @@ def test_whatever_is_killed_the_next_run_makes_it_good(
         if killed is kill_server:
             standing.start_server()
         else:
-            assert any(lists_of(here)[key] < people for key, people in wanted_of(here).items()), "it was cut off"
+            assert len(lists_of(here)) < 10, "it was cut off before every audience had its list"
         if killed is not kill_serve_and_run:  # of a machine that is gone nobody tells Prefect; its states are a hint
             assert standing.ended(cut_off)[0] in {"CRASHED", "COMPLETED"}
         here.withdraw("plain", "plus")
