@@ -38,7 +38,7 @@ from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uui
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
 from nestaudience.parts import Parts
-from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, Operation, Purpose, RunId
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, Operation, Purpose, RunId, RunKind
 from nestaudience.withdrawals import judge_withdrawals
 
 
@@ -210,7 +210,7 @@ class Run:
     def finish(self) -> Outcome:
         """(8) Forget what is gone, and say what happened."""
         outcome = self.outcome
-        if self.job.since is None:
+        if self.job.kind is not RunKind.WITHDRAWALS:  # the hour is kept short: it reads no whole table
             self.parts.memory.forget_gone(self.parts.clock())
         fields: dict[str, Value] = {
             "night": outcome.night,

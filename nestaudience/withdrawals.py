@@ -43,7 +43,7 @@ _NO_TOKENS: Final = pa.array([], TOKEN)
 EARLY: Final = timedelta(minutes=2)
 """How much early a schedule may come and still find a destination due."""
 LONGEST_AGO: Final = timedelta(days=7)
-"""A watermark that is older is no small look any more: the night reads everything."""
+"""A small look goes back no further: whatever is older, every night reads as well."""
 
 
 def watermarks(reader: LogReader) -> dict[str, datetime]:
@@ -64,11 +64,9 @@ def due_destinations(parts: Parts, now: datetime, *, due_only: bool = True) -> d
     due = {}
     for name, table in parts.settings.destinations.items():
         since = known.get(name)
-        if since is None or since <= now - LONGEST_AGO:
-            continue
         every = timedelta(minutes=table.removals_every_minutes) - EARLY
-        if not due_only or since <= now - every:
-            due[name] = since
+        if since is not None and (not due_only or since <= now - every):
+            due[name] = max(since, now - LONGEST_AGO)
     return due
 
 
