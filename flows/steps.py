@@ -6,7 +6,7 @@ Prefect's states are a hint for people: resuming, locks and audit use the ledger
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from nestaudience.preview import Preview
 from nestaudience.sync import Outcome, Run
 from nestaudience.vocabulary import AudienceKey
 from nestaudience.watching import watch
-from nestaudience.wiring import open_parts
+from nestaudience.wiring import open_evidence, open_parts, settings_in_use
 
 PATIENCE: Final = timedelta(hours=2)
 """How long a run that a schedule or a form started waits for another to end."""
@@ -185,7 +185,29 @@ def conclude(config: str, session_key: str, actor: str, work: Callable[[str], En
 @fenced
 def _in_session(config: str, session_key: str, actor: str, work: Callable[[str], End]) -> End:
     if session_key:
-        return work(session_key)
+        return _worked(session_key, work)
     place = Path(config or os.environ.get("NESTAUDIENCE_CONFIG", "nestaudience.toml"))
     with session(place, clock=lambda: datetime.now(UTC), actor=actor, patience=PATIENCE) as (key, _):
+        return _worked(key, work)
+
+
+def _worked(key: str, work: Callable[[str], End]) -> End:
+    """The work; when it is stopped, people are told of what stands before the stop goes on its way."""
+    stopped: Stopped | None = None
+    try:
         return work(key)
+    except Stopped as error:
+        stopped = Stopped(*error.args)
+    with suppress(Stopped):  # a ledger that cannot be read tells nobody: the heartbeat that does not come tells then
+        _tell_of_stop(key)
+    raise stopped
+
+
+@fenced
+def _tell_of_stop(key: str) -> None:
+    here = held(key)
+    evidence = open_evidence(here.config, here.clock)
+    try:
+        watch(evidence, settings_in_use(evidence), here.clock())
+    finally:
+        evidence.engine.dispose()
