@@ -47,14 +47,15 @@ class Salts:
 
     def keys_of(self, person_tokens: pa.Array, master: bytes) -> Bytes2D:
         """Person keys of these tokens (`uuid`), in their order: uint8 [n, 32]."""
-        self._engine.register(
-            "asked_persons", pa.table({"place": pa.array(range(len(person_tokens)), pa.int64()), "person_token": person_tokens})
-        )
+        # Copied before it is joined: beside a table of one row the engine filters what it is lent, and it cannot filter a lent UUID.
+        asked = pa.table({"place": pa.array(range(len(person_tokens)), pa.int64()), "person_token": person_tokens})
+        self._engine.register("persons_given", asked)
+        self._engine.execute("CREATE OR REPLACE TABLE asked_persons AS SELECT * FROM persons_given")
+        self._engine.unregister("persons_given")
         rows = fetch(
             self._engine,
             "SELECT p.person_row FROM asked_persons a JOIN person_row p ON p.person_token = a.person_token ORDER BY a.place",
         )
-        self._engine.unregister("asked_persons")
         numbers = rows.column("person_row").to_numpy()
         if len(numbers) != len(person_tokens):
             raise ValueError("everybody in a batch was admitted before")
