@@ -5,7 +5,7 @@ The nightly run is the job without a filter. A backfill is the same job with one
 
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from nestaudience.config.settings import Audience, Settings
@@ -47,7 +47,7 @@ class Scope:
 @dataclass(frozen=True, slots=True)
 class Job:
     """One run's orders. `for_night` names the night that is repaired; `cause` and `case_id` say why a person started it; `retracts` is the run
-    whose additions are taken off again.
+    whose additions are taken off again. `since` (UTC): a run for withdrawals looks at what is new since then; without it, it only settles.
     """
 
     kind: RunKind = RunKind.NIGHTLY
@@ -57,10 +57,13 @@ class Job:
     cause: Cause | None = None
     case_id: str = ""
     retracts: RunId | None = None
+    since: datetime | None = None
 
     def __post_init__(self) -> None:
         if (self.retracts is not None) != (self.mode is Mode.RETRACT):
             raise ValueError("a retraction, and nothing else, names the run that it takes back")
+        if self.since is not None and self.kind is not RunKind.WITHDRAWALS:
+            raise ValueError("only a run for withdrawals looks at what is new since a moment")
         if self.kind is RunKind.NIGHTLY and (self.mode is not Mode.DIFF or not self.scope.whole or self.for_night is not None):
             raise ValueError("the nightly run brings every list into line, for its own night")
 
@@ -76,12 +79,15 @@ class Job:
             "cause": self.cause.value if self.cause is not None else "",
             "case_id": self.case_id,
             "retracts": self.retracts or "",
+            "since": self.since.isoformat() if self.since is not None else "",
         }
         return {name: value for name, value in said.items() if value}
 
 
 NIGHTLY: Final = Job()
 """Every list in line, for its own night."""
+SETTLING: Final = Job(RunKind.WITHDRAWALS)
+"""What became of earlier requests, and nothing else: it judges nobody."""
 
 
 def backfill(

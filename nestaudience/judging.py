@@ -3,7 +3,7 @@
 A plan is this and nothing else. It sends nothing but status questions; with `tools` it writes down what the platforms answered.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -55,6 +55,8 @@ class Judged:
     """The audiences whose lists are being emptied, and why."""
     problems: tuple[StoreProblem, ...]
     unreachable: tuple[NestAudienceError, ...]
+    seen_all: bool
+    """True when the store showed everything that it was asked for: whatever stands in it up to then has been judged."""
 
     @property
     def plans(self) -> tuple[AudiencePlan, ...]:
@@ -76,7 +78,7 @@ def judge(
     held = read_held(memory, now, None if tools else asked.states())
     # (3) One snapshot, judged.
     audiences = tuple(audience for audience in settings.audiences.values() if job.scope.takes(audience))
-    remotes, states = _lists_of(parts, memory.lists(), now.astimezone(STOCKHOLM).date())
+    remotes, states = lists_of(parts, now.astimezone(STOCKHOLM).date())
     numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
     with open_engine(parts.limits) as engine:
         reading = Reading(parts, now)
@@ -99,7 +101,7 @@ def judge(
         delta = work_out(screened, {a.key: _limits(parts, a, remotes, ever) for a in audiences}, stopped, orders)
         failures = (*asked.errors, *reading.failures)
         endings = {audience.key: states.endings[audience.key] for audience in audiences if audience.key in states.endings}
-        yield Judged(asked, held, screened, delta, remotes, endings, tuple(reading.problems), failures)
+        yield Judged(asked, held, screened, delta, remotes, endings, tuple(reading.problems), failures, reading.complete)
 
 
 def settle(parts: Parts, now: datetime, tools: Tools | None) -> Asked:
@@ -111,12 +113,12 @@ def settle(parts: Parts, now: datetime, tools: Tools | None) -> Asked:
     return asked
 
 
-def _lists_of(parts: Parts, lists: Iterable[RemoteList], today: date) -> tuple[dict[AudienceKey, RemoteList], ListStates]:
+def lists_of(parts: Parts, today: date) -> tuple[dict[AudienceKey, RemoteList], ListStates]:
     """Each audience's list, and how the lists stand.
 
     Another number than the configuration gives means another list, once the old one is gone; until then the old one is kept in line.
     """
-    bound = {remote.audience: remote for remote in lists}
+    bound = {remote.audience: remote for remote in parts.memory.lists()}
     audiences = parts.settings.audiences
     known = {key: audience for key, audience in audiences.items() if key in bound}
     renumbered = {key for key, audience in known.items() if bound[key].code != code_of(audience, parts.keys)}
@@ -162,6 +164,11 @@ class Reading:
         self._now = now
         self.problems: list[StoreProblem] = []
         self.failures: list[NestAudienceError] = []
+
+    @property
+    def complete(self) -> bool:
+        """True when nothing kept the store from being read in whole."""
+        return not self.failures and all(problem.code == "environment" for problem in self.problems)
 
     def into(self, intake: Intake) -> None:
         """Read everything. A store that fails judges nobody: what is owed still leaves, and a gate holds the rest."""

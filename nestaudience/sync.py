@@ -15,7 +15,7 @@ backfill is the same path with a filter.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ from nestaudience.delivery.lists import bind_list, confirm_list, delete_list
 from nestaudience.delivery.salts import Salts
 from nestaudience.delta.gates import Gate
 from nestaudience.errors import NestAudienceError
-from nestaudience.jobs import NIGHTLY, Job
+from nestaudience.jobs import NIGHTLY, SETTLING, Job
 from nestaudience.judging import Judged, Note, judge, settle, silent
 from nestaudience.ledger.anchor import anchor
 from nestaudience.ledger.checkpoint import SignedCheckpoint
@@ -38,7 +38,8 @@ from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uui
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
 from nestaudience.parts import Parts
-from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Operation, Purpose, RunId
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, Operation, Purpose, RunId, RunKind
+from nestaudience.withdrawals import judge_withdrawals
 
 
 @dataclass(slots=True)
@@ -149,7 +150,7 @@ class Run:
 
     def judge(self) -> tuple[AudienceKey, ...]:
         """(2) to (4), and the entries that say so. The audiences in the job's scope, in order."""
-        self.judged = self._stack.enter_context(judge(self.parts, self.started, self.note, tools=self.tools, job=self.job))
+        self.judged = self._stack.enter_context(self._judging())
         judged, outcome = self.judged, self.outcome
         outcome.settled, outcome.waiting = len(judged.asked.answered), judged.asked.waiting
         outcome.errors += judged.unreachable
@@ -161,12 +162,21 @@ class Run:
             outcome.gates[plan.key] = plan.gates
             outcome.sent[plan.key] = Sent()
             audience = self.parts.settings.audiences[plan.key]
-            entries.append((EntryType.FUNNEL, self._context(audience.controller.key), funnel_fields(plan)))
+            if self.job.since is None:  # a small look has no funnel
+                entries.append((EntryType.FUNNEL, self._context(audience.controller.key), funnel_fields(plan)))
         self.log.append(entries)
-        self._salts = Salts(judged.screened.connection, self.parts.memory, self.parts.randomness)
+        few = None if self.job.since is None else judged.held.persons()
+        self._salts = Salts(judged.screened.connection, self.parts.memory, self.parts.randomness, few)
         self._look = LastLook(self.parts.store, judged.screened, self.parts.settings.rules(), self.parts.tokens, self.parts.clock)
         self._stack.callback(self._look.close)
         return tuple(plan.key for plan in judged.plans)
+
+    def _judging(self) -> AbstractContextManager[Judged]:
+        if self.job.since is not None:
+            return judge_withdrawals(self.parts, self.started, self.job.since, self.note, tools=self.tools, job=self.job)
+        if self.job == SETTLING:
+            raise ValueError("a run that only settles judges nobody")
+        return judge(self.parts, self.started, self.note, tools=self.tools, job=self.job)
 
     def remove(self, key: AudienceKey) -> None:
         """(5) One list's removals. Errors are kept in the outcome; the other lists go on."""
@@ -199,8 +209,9 @@ class Run:
 
     def finish(self) -> Outcome:
         """(8) Forget what is gone, and say what happened."""
-        self.parts.memory.forget_gone(self.parts.clock())
         outcome = self.outcome
+        if self.job.kind is not RunKind.WITHDRAWALS:  # the hour is kept short: it reads no whole table
+            self.parts.memory.forget_gone(self.parts.clock())
         fields: dict[str, Value] = {
             "night": outcome.night,
             "outcome": "done" if outcome.exit_code == 0 else "not_clean",
@@ -210,6 +221,7 @@ class Run:
             "batches": sum(sent.batches for sent in outcome.sent.values()),
             "closed": list(outcome.closed),
             "errors": sorted({error.code for error in outcome.errors}),
+            "watermarks": self._watermarks(),
         }
         _, signed = self.log.append_and_seal([(EntryType.RUN_FINISHED, self._context(""), fields)])
         outcome.checkpoint = signed.note
@@ -217,6 +229,18 @@ class Run:
         if place is not None:
             self._anchor(self.parts.evidence.base / place, signed)
         return outcome
+
+    def _watermarks(self) -> dict[str, Value]:
+        """Destination -> up to when every no that the store showed was sent to all its lists. Nothing for a destination that some list owes."""
+        judged = getattr(self, "judged", None)
+        if judged is None or not judged.seen_all or self.job.mode is Mode.RETRACT:
+            return {}
+        if self.job.since is None and not self.job.scope.whole:
+            return {}
+        audiences = self.parts.settings.audiences
+        owing = {audiences[key].table.destination for key in self._owed} | self.parts.absent.keys()
+        reached = self.job.scope.destinations or self.parts.settings.destinations.keys()
+        return {name: utc_text(self.started) for name in sorted(reached) if name not in owing}
 
     def _anchor(self, directory: Path, signed: SignedCheckpoint) -> None:
         """Let the checkpoint leave this machine, and say so in the log. A failure is kept in the outcome; the run is over."""

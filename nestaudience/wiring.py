@@ -128,8 +128,11 @@ def settings_in_use(evidence: Evidence) -> Settings:
     if accepted is None:
         return settings
     former = from_document(accepted)
+    bound = evidence.memory.lists()
+    if still_needed(settings, former, {remote.audience for remote in bound}).problems == settings.problems:
+        return settings  # nothing was dropped, whoever may be on the lists: the memberships need not be counted
     sizes = evidence.memory.sizes(datetime.fromisoformat("9999-01-01T00:00:00+00:00"))
-    return still_needed(settings, former, {remote.audience for remote in evidence.memory.lists() if sizes.get(remote.list_no)})
+    return still_needed(settings, former, {remote.audience for remote in bound if sizes.get(remote.list_no)})
 
 
 def open_keys(evidence: Evidence) -> KeyRing:

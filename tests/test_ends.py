@@ -171,7 +171,7 @@ def test_a_retraction_takes_off_exactly_those_whom_the_run_added(world: LaterWor
 
 
 def test_whoever_was_there_before_stays_when_a_refresh_is_taken_back(world: LaterWorld) -> None:
-    from test_backfill import did, job_for
+    from test_jobs import did, job_for
 
     from nestaudience.jobs import Scope
     from nestaudience.vocabulary import Mode

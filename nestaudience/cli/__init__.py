@@ -8,11 +8,14 @@ import typer
 from nestaudience.cli import (
     audiences_command,
     audit_commands,
+    backfill_command,
     contract_command,
     ending_commands,
+    hour_commands,
     ledger_commands,
     run_commands,
     sandbox_commands,
+    serve_command,
     status_command,
 )
 
@@ -29,7 +32,11 @@ app.command()(sandbox_commands.sandbox)
 app.command()(contract_command.contract)
 app.command()(run_commands.check)
 app.command()(run_commands.plan)
+run_commands.run_app.command()(backfill_command.backfill)
+run_commands.run_app.command()(hour_commands.withdrawals)
+run_commands.run_app.command()(hour_commands.settle)
 app.add_typer(run_commands.run_app, name="run")
+app.command()(serve_command.serve)
 app.command()(status_command.status)
 app.command()(audiences_command.audiences)
 app.command()(ending_commands.retire)

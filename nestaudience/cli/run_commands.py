@@ -13,6 +13,7 @@ from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarde
 from nestaudience.errors import MustStop
 
 if TYPE_CHECKING:
+    from flows.steps import Session
     from nestaudience.delta.plan import AudiencePlan
     from nestaudience.judging import Judged
     from nestaudience.sync import Outcome
@@ -156,17 +157,27 @@ def nightly(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
 
 def run_nightly(config: Path, watch: output.Watcher, clock: Callable[[], datetime] = clock) -> "Outcome":
     """One night through Prefect, in this process. Raises the error that stopped it, and `MustStop`: `prefect_failed` when Prefect itself did."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    begin_flow()
     from flows.nightly import nightly as flow
-    from flows.nightly import session
+    from flows.steps import session
 
     with session(config.absolute(), clock=clock, actor="cli", note=watch) as (key, held):
         flow(config=str(config), session_key=key, return_state=True)
-        if held.stopped is not None:
-            raise held.stopped.as_error()
-        if held.outcome is None:
-            raise MustStop("prefect_failed", "the flow", "look at Prefect's own log; `nestaudience status` says what was sent")
-        return held.outcome
+        return outcome_of(held)
+
+
+def begin_flow() -> None:
+    """Before Prefect is imported: a command shows its own result, and of Prefect's log the warnings."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+
+
+def outcome_of(held: "Session") -> "Outcome":
+    """What a flow did in a session. Raises as `run_nightly` does."""
+    if held.stopped is not None:
+        raise held.stopped.as_error()
+    if held.outcome is None:
+        raise MustStop("prefect_failed", "the flow", "look at Prefect's own log; `nestaudience status` says what was sent")
+    return held.outcome
 
 
 def outcome_document(outcome: "Outcome") -> dict[str, object]:

@@ -8,6 +8,8 @@ from nestaudience.config.schema import DISCLOSED_INPUTS, RECIPIENT_OF, STOPS_NOT
 from nestaudience.vocabulary import AudienceKey, Environment
 
 _LOOPBACK: Final = ("localhost:", "127.0.0.1:", "[::1]:")
+LONGEST_AT_META: Final = 180
+"""Days: developers.facebook.com/documentation/ads-commerce/marketing-api/reference/custom-audience (read 2026-11)."""
 _NO_CONTROLLER: Final = ("no such controller in this file", "add it, or correct the key")
 _KEYS: Final = {"controllers": ("key",), "recipients": ("key",), "texts": ("version",), "segments": ("controller", "code")}
 """What identifies an entry of a list of tables."""
@@ -28,6 +30,7 @@ def check_tables(reader: Reader) -> None:
         "texts": _check_text,
         "ad_accounts": _check_ad_account,
         "destinations": _check_destination,
+        "audiences": _check_audience,
     }
     for name, check in checks.items():
         for n, table in reader.lists[name].items():
@@ -75,6 +78,12 @@ def _check_text(reader: Reader, n: int, text: Any, known: set[str]) -> None:
 def _check_ad_account(reader: Reader, n: int, account: Any, known: set[str]) -> None:
     if account.controller not in known:
         reader.add(f"ad_accounts[{n}].controller", *_NO_CONTROLLER, ("ad_accounts", n))
+
+
+def _check_audience(reader: Reader, n: int, audience: Any, _known: set[str]) -> None:
+    if audience.destination == "meta" and audience.membership_days > LONGEST_AT_META:
+        what, remedy = "above the largest value that Meta takes", f"name at most {LONGEST_AT_META} days"
+        reader.add(f"audiences[{n}].membership_days", what, remedy, ("audiences", n))
 
 
 def _check_destination(reader: Reader, n: int, destination: Any, _known: set[str]) -> None:

@@ -184,6 +184,8 @@ class DestinationTable(_Table):
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 120
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 10_000
     """How many people a request may hold; the platform's own limit holds as well."""
+    removals_every_minutes: Annotated[int, Field(ge=5, le=720)] = 60
+    """How often noes are sent between the nights."""
     terms_accepted_by: Reference | None = None
     terms_accepted_on: date | None = None
 

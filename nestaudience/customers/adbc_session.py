@@ -49,15 +49,15 @@ class Session:
             failure = self._remedy(error)
         raise failure
 
-    def columns(self, sql: str) -> frozenset[str] | None:
-        """The columns of a statement in lower case; None where it names something that does not exist."""
+    def columns(self, sql: str, *, absent: str) -> frozenset[str] | None:
+        """The columns of a statement in lower case; None where the driver says `absent`: it names something that does not exist."""
         failure: NestAudienceError | None = None
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(sql)
                 return frozenset(str(column[0]).lower() for column in cursor.description)
         except FAILURES as error:
-            failure = None if "no such" in str(error) else self._remedy(error)
+            failure = None if absent in str(error) else self._remedy(error)
         if failure is None:
             return None
         raise failure

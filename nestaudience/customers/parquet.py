@@ -68,8 +68,7 @@ class ParquetStore:
         """
         if not self._path.is_dir():
             raise NeedsFix("store_missing", "store.path", "name the directory that holds the views' Parquet files")
-        files = {view.name: tuple(_opened(path) for path in _paths(self._path, view.name)) for view in VIEWS}
-        yield ParquetSnapshot({view: found for view, found in files.items() if found}, self._irrelevant)
+        yield ParquetSnapshot(_files(self._path), self._irrelevant)
 
     def check(self) -> tuple[StoreProblem, ...]:
         """Every view compared with the contract, in one pass each. Raises as `snapshot` does."""
@@ -227,6 +226,18 @@ def _present(schemas: Mapping[str, tuple[Any, ...]]) -> dict[str, dict[str, str]
     """The columns that every file of a view has."""
     every = {view: set.intersection(*(set(schema.names) for schema in found)) for view, found in schemas.items()}
     return {view: dict.fromkeys(names, "") for view, names in every.items()}
+
+
+def _files(folder: Path) -> dict[str, tuple[_File, ...]]:
+    """The files of every view that has some."""
+    failed = False
+    try:
+        paths = {view.name: _paths(folder, view.name) for view in VIEWS}
+    except OSError:
+        failed = True
+    if failed:
+        raise NeedsFix("store_unreadable", "store.path", "let this user list the directory and its folders")
+    return {view: tuple(_opened(path) for path in found) for view, found in paths.items() if found}
 
 
 def _paths(folder: Path, view: str) -> list[Path]:

@@ -90,9 +90,17 @@ class PostgresStore:
             session.close()
 
     def check(self) -> tuple[StoreProblem, ...]:
-        """Every view compared with the contract, in one scan each, inside one snapshot of `url`. Raises as `snapshot` does."""
+        """Every view compared with the contract, in one scan each, inside one snapshot of `url`; of `live_url` what is missing there alone.
+
+        Raises as `snapshot` does.
+        """
+        live: tuple[StoreProblem, ...] = ()
+        if self._live_url is not None:
+            with self.snapshot(live=True) as primary:
+                live = primary.problems
         with self.snapshot() as snapshot:
-            return (*snapshot.problems, *compare(snapshot.present, self._sources, snapshot.session.rows))
+            there_alone = [problem for problem in live if problem not in snapshot.problems]
+            return (*snapshot.problems, *there_alone, *compare(snapshot.present, self._sources, snapshot.session.rows))
 
     def _present(self, session: Session) -> Present:
         """The views that this user may read, with their columns and types. It is the first read: from here on the snapshot stands still."""

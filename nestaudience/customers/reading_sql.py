@@ -102,7 +102,7 @@ class Reading:
             may = f"({self._own_reason(now)} OR asked.account_id IS NOT NULL)"
             columns[view.names.index("email")] = f"CASE WHEN {may} THEN {columns[view.names.index('email')]} END"
             columns.append(f"CASE WHEN {may} THEN '1' ELSE '0' END")
-            before = f"WITH asked AS MATERIALIZED ({self._asked(accounts)}) "
+            before = f"WITH asked AS MATERIALIZED ({self._asked(accounts, late)}) "
             joined = f" LEFT JOIN asked ON asked.account_id = {self._compared(view, 'account_id')}"
         if self._dialect.first_row:
             before += "SELECT " + ", ".join(["''"] * len(columns)) + " UNION ALL "
@@ -154,8 +154,12 @@ class Reading:
         born = self._dialect.born_since(self._as_text(ACCOUNT, "birth_year"), now.astimezone(UTC).year - MINOR_YEARS)
         return f"coalesce({self._as_text(ACCOUNT, 'protected')} = '1', FALSE) OR coalesce({born}, FALSE)"
 
-    def _asked(self, accounts: Collection[str] | None) -> str:
-        """The accounts with a grant for list matching, or with a no of their own."""
+    def _asked(self, accounts: Collection[str] | None, late: Late | None) -> str:
+        """The accounts with a grant for list matching, or with a no of their own; only those that can be read, so that an index serves."""
+        only = f"IN {self._dialect.literals(accounts)}" if accounts is not None else ""
+        if not only and late is not None:
+            changed = self._late(ACCOUNT, late)
+            only = f"IN (SELECT {self._compared(ACCOUNT, 'account_id')} FROM {self._sources[ACCOUNT.name]} AS v WHERE {changed})"  # noqa: S608 - quoted
         parts = []
         if self.has(CONSENT_EVENT, "account_id", "action", "purpose"):
             action, purpose = self._compared(CONSENT_EVENT, "action"), self._compared(CONSENT_EVENT, "purpose")
@@ -163,13 +167,13 @@ class Reading:
             withdrawn = f"{action} = 'withdraw'"
             if self._irrelevant:
                 withdrawn += f" AND coalesce({purpose} NOT IN {self._dialect.literals(sorted(self._irrelevant))}, TRUE)"
-            parts.append(self._ids(CONSENT_EVENT, accounts, f"({granted} OR ({withdrawn}))"))
+            parts.append(self._ids(CONSENT_EVENT, only, f"({granted} OR ({withdrawn}))"))
         if self.has(RIGHTS_EVENT, "account_id", "action"):
             action = self._compared(RIGHTS_EVENT, "action")
-            parts.append(self._ids(RIGHTS_EVENT, accounts, f"{action} IN ('object', 'restrict', 'erase')"))
+            parts.append(self._ids(RIGHTS_EVENT, only, f"{action} IN ('object', 'restrict', 'erase')"))
         return " UNION ".join(parts) if parts else "SELECT CAST(NULL AS TEXT) AS account_id WHERE FALSE"
 
-    def _ids(self, view: View, accounts: Collection[str] | None, where: str) -> str:
+    def _ids(self, view: View, only: str, where: str) -> str:
         account_id = self._compared(view, "account_id")
-        only = f"{account_id} IN {self._dialect.literals(accounts)} AND " if accounts is not None else ""
-        return f"SELECT {account_id} AS account_id FROM {self._sources[view.name]} AS v WHERE {only}{where}"  # noqa: S608 - quoted
+        chosen = f"{account_id} {only} AND " if only else ""
+        return f"SELECT {account_id} AS account_id FROM {self._sources[view.name]} AS v WHERE {chosen}{where}"  # noqa: S608 - quoted

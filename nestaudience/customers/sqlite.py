@@ -87,7 +87,7 @@ class SqliteStore:
         found: dict[str, Mapping[str, str]] = {}
         for view, source in self._sources.items():
             if source.lower() in names:
-                columns = session.columns(f"SELECT * FROM {source} LIMIT 0")  # noqa: S608 - a quoted name
+                columns = session.columns(f"SELECT * FROM {source} LIMIT 0", absent="no such")  # noqa: S608 - a quoted name
                 if columns is not None:
                     found[view] = dict.fromkeys(columns, "")
         return found

@@ -51,6 +51,10 @@ class Held:
         """The ledger's row ids of these rows."""
         return _one(self.rows.column("member_id").take(numbers))
 
+    def persons(self) -> pa.Array:
+        """The distinct person tokens of these rows: `fixed_size_binary[16]`."""
+        return _one(pc.unique(self.rows.column("person_token")))
+
     def added_by(self, batch_nos: frozenset[int]) -> pa.Array:
         """The numbers of the rows that these batches added: int64."""
         mine = pc.is_in(self.rows.column("batch_added"), value_set=pa.array(sorted(batch_nos), pa.int64()))

@@ -65,7 +65,7 @@ _LOUD: Final = ("charset_normalizer", "chardet", "curlify", "facebook_business",
 
 
 class _Wire(HTTPAdapter):
-    """The last step before the network. It lets out only the body that was prepared, and keeps what came back as it came.
+    """The last step before the network. It lets out only the body that was prepared, once, and keeps what came back as it came.
 
     Nothing but the token and its proof may be in the URL of a request that has a body.
     """
@@ -77,7 +77,7 @@ class _Wire(HTTPAdapter):
     def expect(self, body: bytes) -> None:
         """Wait for one request with exactly this body."""
         self._expected = body
-        self.changed = False
+        self._left = self.changed = False
         self._answer: Answer | None = None
 
     def take(self) -> Answer | None:
@@ -87,13 +87,16 @@ class _Wire(HTTPAdapter):
         return answer
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send it; raises ValueError, with nothing sent, for a request that is not the prepared one."""
+        """Send it; raises ValueError, with nothing sent, for a second request and for one that is not the prepared one."""
+        if self._left:
+            raise ValueError("a request that was sent already")
         body = request.body or b""
         named = {name for name, _ in parse_qsl(urlsplit(request.url or "").query)}
         in_url = named - _SECRETS_IN_URL if self._expected else set()
         if (body.encode() if isinstance(body, str) else body) != self._expected or in_url:
             self.changed = True
             raise ValueError("a request that is not the prepared one")
+        self._left = True
         response = super().send(request, *args, **options)
         headers = {name.lower(): value for name, value in response.headers.items()}
         self._answer = Answer(response.status_code, headers, response.content)
@@ -189,7 +192,7 @@ class Meta:
                 raise _error("account_wrong", where)
             self._owners[target.list_id] = target.account.account_id
             return facts_of(answer)
-        if answer.code not in {"list_gone", "permission_denied"}:
+        if answer.code != "list_gone":
             raise _raised(answer, where)
         if any(str(item["id"]) == target.list_id for item in self._all_lists(target.account, where)):
             raise _error("permission_denied", where)

@@ -55,6 +55,13 @@ def test_the_example_has_no_problem() -> None:
     assert len(from_document(document()).audiences) == 5
 
 
+def test_meta_keeps_nobody_for_longer_than_half_a_year() -> None:
+    long = tomllib.loads(EXAMPLE.read_text("utf-8"))
+    for audience in long["audiences"]:
+        audience["membership_days"] = 181
+    assert [problem.path for problem in from_document(long).problems] == [f"audiences[{n}].membership_days" for n in range(5, 10)]
+
+
 def test_what_is_wrong_with_one_platform_stops_its_lists_alone() -> None:
     for n, own in enumerate(("google", "meta")):
         wrong = tomllib.loads(EXAMPLE.read_text("utf-8"))

@@ -1,5 +1,6 @@
 """What only PostgreSQL can do: types, settings of servers and roles, snapshots beside writers, locks, refusals, a wire that breaks, two URLs."""
 
+import re
 import subprocess
 import sys
 import traceback
@@ -13,8 +14,11 @@ import pytest
 from postgres_server import Postgres
 from store_rows import NOW, Rows, account, consent, right, rows_of, write_postgres
 
-from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, ORDER_LINE, RIGHTS_EVENT, SEGMENT_MEMBER
+from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, ORDER_LINE, RIGHTS_EVENT, SEGMENT_MEMBER, VIEWS
+from nestaudience.customers.ddl import parts
 from nestaudience.customers.postgres import PostgresStore
+from nestaudience.customers.postgres_sql import PostgresDialect
+from nestaudience.customers.reading_sql import Reading
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 
 FEW: Rows = {
@@ -264,6 +268,45 @@ def test_the_live_url_is_read_when_it_is_asked_for(postgres: Postgres, url: str)
             assert {row["event_id"] for row in rows_of(snapshot, CONSENT_EVENT)} == wanted
     with PostgresStore(url).snapshot(live=True) as snapshot:
         assert len(rows_of(snapshot, CONSENT_EVENT)) == 2
+    assert store.check() == ()
+    postgres.run("DROP TABLE nestaudience.account", url=primary)
+    assert [(p.code, p.where) for p in store.check()] == [("view_missing", "account")]
+    with pytest.raises(NeedsFix, match=r"store_refused at store\.live_url"):
+        PostgresStore(url, live_url=postgres.as_user("ghost", url)).check()
+
+
+def test_the_last_looks_reads_go_by_index(postgres: Postgres) -> None:
+    """The plans of what is read before every batch scan no whole log: a bound on work, not on time."""
+    url = postgres.database()
+    statements = [statement for part in parts("postgres") if part.name != "role" for statement in part.statements]
+    postgres.run(*statements, url=url)
+    log = "'e' || n, 'a' || n, 'c', 'ad_matching', '*', 'grant', now(), now() - n * interval '1 minute', 'web', NULL, true, 't'"
+    people = "'a' || n, 'c', 'active', 'private', 'x@y.se', 'account', NULL, NULL, 'SE', 1980, false, false, now(), NULL"
+    postgres.run(
+        f"INSERT INTO shop.consent_log SELECT {log} FROM generate_series(1, 50000) AS n",
+        f"INSERT INTO shop.account SELECT {people}, now() - n * interval '1 minute' FROM generate_series(1, 50000) AS n",
+        "ANALYZE",
+        url=url,
+    )
+    some, since = ["a1", "a2", "a3"], datetime.now(UTC) - timedelta(minutes=30)
+    with PostgresStore(url).snapshot() as snapshot:
+        reading = Reading(PostgresDialect(), snapshot.present, {v.name: f"nestaudience.{v.name}" for v in VIEWS}, frozenset())
+    for view, now in ((ACCOUNT, NOW), (CONSENT_EVENT, None)):
+        for accounts, noes_since in ((some, None), (None, since)):
+            sql = reading.select(view, accounts=accounts, noes_since=noes_since, segments=None, now=now)
+            plan = explained(url, sql)
+            assert "Index" in plan
+            assert not re.search(
+                r"Seq Scan on (consent_log|account)|Index Scan using shop_consent_log_account_id on consent_log +\(.*\)\n +Filter",
+                plan,
+            ), plan
+
+
+def explained(url: str, sql: str) -> str:
+    plain = {"adbc.postgresql.use_copy": "false"}
+    with adbc_driver_postgresql.dbapi.connect(url) as con, con.cursor(adbc_stmt_kwargs=plain) as cursor:
+        cursor.execute("EXPLAIN " + sql)
+        return "\n".join(row[0] for row in cursor.fetchall())
 
 
 def test_missing_views_and_columns_are_problems_and_read_as_nothing(postgres: Postgres) -> None:
@@ -332,6 +375,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from nestaudience.customers.contract import ACCOUNT
 from nestaudience.customers.postgres import PostgresStore
+from nestaudience.customers.postgres_sql import PostgresDialect
+from nestaudience.customers.reading_sql import Reading
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

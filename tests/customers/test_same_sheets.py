@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import Building
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from postgres_server import Postgres
+from store_kinds import KINDS, Building
 from store_rows import NOW, Rows, account, consent, right, rows_of, write_parquet, write_postgres
 
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER, VIEWS, View
@@ -27,7 +27,6 @@ from nestaudience.sandbox.world_schema import moment
 from tests.reference.strategies import Case, cases
 from tests.screening.test_equals_reference import compare
 
-KINDS = ("sqlite", "postgres", "parquet")
 BUILT = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
 
 

@@ -276,6 +276,8 @@ def test_lists_of_others_and_of_other_kinds_are_not_ours(sandbox: DataManagerSan
     with pytest.raises(NeedsFix) as caught:
         google.find_list(ACCOUNT, "na-mobile")
     assert caught.value.code == "list_wrong_type"
+    sandbox.add_list(ACCOUNT.account_id, outside("by hand", ""))
+    assert [(facts.code, facts.name) for facts in google.lists(ACCOUNT)] == [("", "by hand")]
 
 
 def test_a_list_tells_its_size_and_why_it_was_closed(sandbox: DataManagerSandbox, google: GoogleDataManager) -> None:

@@ -191,6 +191,28 @@ def test_a_denied_list_is_gone_only_if_the_account_says_so(pair: tuple[Answering
         assert caught.value.code == "permission_denied"
 
 
+@pytest.mark.parametrize("status", FAILURES)
+def test_a_deletion_that_is_refused(pair: tuple[AnsweringServer, GoogleDataManager], status: grpc.StatusCode) -> None:
+    """Without effect it is an error by its code, else not known; and "not found" counts only if the account's listing agrees."""
+    server, google = pair
+    listed = dm.UserList(name="accountTypes/GOOGLE_ADS/accounts/1112223333/userLists/7000000001", id=7000000001)
+
+    def answer(context: grpc.ServicerContext) -> bytes:
+        if server.calls[-1] == "ListUserLists":
+            return dm.ListUserListsResponse.serialize(dm.ListUserListsResponse(user_lists=[listed]))
+        context.abort(status if server.calls[-1] == "DeleteUserList" else grpc.StatusCode.NOT_FOUND, PROSE)
+        raise AssertionError
+
+    server.calls.clear()
+    server.answer = answer
+    with pytest.raises(NestAudienceError) as caught:
+        google.delete_list(TARGET)
+    assert server.calls.count("DeleteUserList") == 1
+    assert isinstance(caught.value, NotKnown) is (status.name not in NEVER_WITH_EFFECT)
+    assert PROSE not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
 _PROGRAM = """
 import logging.config
 import sys

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from copy import copy, deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qs, quote_plus, urlencode
+from urllib.parse import parse_qs, urlencode
 
 import hypothesis
 import pyarrow as pa
@@ -160,8 +160,10 @@ def test_contents_show_whatever_does_not_belong() -> None:
     assert read(payload=PAYLOAD) == [""]
     assert read(payload=PAYLOAD, session=SESSION, customer="anna@example.com") == [""]
     assert read(method="delete", payload=PAYLOAD, session=SESSION) == [""]
-    twice = f"payload={quote_plus(json.dumps(PAYLOAD, separators=(',', ':')))}&session={quote_plus(json.dumps(SESSION))}"
-    assert PreparedRequest("1", "2", 7, 2, f"payload=anna&{twice}".encode()).contents().identifiers == [""]
+    compact = {name: json.dumps(value, separators=(",", ":")) for name, value in {"payload": PAYLOAD, "session": SESSION}.items()}
+    once = urlencode(compact).encode()
+    assert PreparedRequest("1", "2", 7, 2, once).contents().identifiers == good
+    assert PreparedRequest("1", "2", 7, 2, b"payload=anna&" + once).contents().identifiers == [""]
     assert PreparedRequest("1", "2", 7, 2, b"\xff\x00").contents().identifiers == [""]
 
 
@@ -398,6 +400,7 @@ def test_two_lists_with_one_code_are_for_a_person_to_decide(sandbox: MetaSandbox
         paging.find_list(ACCOUNT, "na-twice")
     assert caught.value.code == "list_code_twice"
     assert sandbox.seen("ListAudiences") == 2
+    sandbox.add_list(ACCOUNT.account_id, outside(" begins with a space"))
     assert paging.find_list(ACCOUNT, "") is None
 
 
@@ -520,6 +523,11 @@ def test_a_list_is_gone_only_if_the_account_says_so(pair: tuple[AnsweringHttp, M
         with pytest.raises(NeedsFix) as caught:
             ask(hidden)
         assert caught.value.code == code
+    # A missing permission says nothing about the list, whatever the listing shows.
+    missing = told({"error": {"code": 200}}, 403)
+    with pytest.raises(NeedsFix) as caught:
+        ask(told({"data": []}))
+    assert caught.value.code == "permission_denied"
     server.always(told({**ITEM, "id": "2"}))
     with pytest.raises(NeedsFix):
         meta.read_list(TARGET)

@@ -75,7 +75,6 @@ def test_the_sqlite_script_makes_a_store_without_a_problem(tmp_path: Path) -> No
 
 def test_the_postgres_script_makes_a_store_without_a_problem_that_its_role_can_read(postgres: Postgres) -> None:
     url = postgres.database()
-    postgres.run(f"DROP ROLE IF EXISTS {READER}")
     postgres.script(printed(), url)
     new = [NEW.format(account="shop.account", who=who, no="false", flag=flag) for who, flag in (("a", True), ("b", False))]
     flips = [f"UPDATE shop.account SET ads_consent = {flag} WHERE account_id = 'a'" for flag in (False, False, True)]

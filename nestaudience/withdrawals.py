@@ -1,0 +1,148 @@
+"""The small judgement between nights: who said no, or changed, since the last look, and from which lists that takes them off.
+
+It reads little: what the store was told since a watermark, the accounts that spoke, and the memberships that they or their address may
+concern, on every list, whether or not a segment or the store still knows them. Nobody joins, and what merely went missing waits for the
+night. A no that stands on one account alone (a closure, a changed address) takes the address off also where another account of the same
+address may stay; the night puts it back.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER
+from nestaudience.customers.port import Snapshot
+from nestaudience.delivery.deliver import Tools
+from nestaudience.delivery.fresh import OVERLAP, Fresh, read_fresh
+from nestaudience.delivery.held import Held, read_held
+from nestaudience.delta.gates import Gate, Limits
+from nestaudience.delta.plan import work_out
+from nestaudience.errors import NeedsFix, NestAudienceError
+from nestaudience.jobs import Job, Scope
+from nestaudience.judging import Judged, Note, lists_of, settle, silent
+from nestaudience.ledger.entries import EntryType
+from nestaudience.ledger.log import LogReader
+from nestaudience.ledger.memory import Touched
+from nestaudience.parts import Parts
+from nestaudience.screening.engine import TOKEN, open_engine
+from nestaudience.screening.intake import Intake
+from nestaudience.screening.screen import Screened, screen
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, RunKind
+
+NOES_ONLY: Final = Gate(
+    "withdrawals", additions=True, ordinary=True, next_step="nothing: this run only takes people off who said no", exit_code=0
+)
+UNLIMITED: Final = Limits(smallest=0, change_percent=100, change_people=1 << 53, ever_held=True)
+_NO_TOKENS: Final = pa.array([], TOKEN)
+EARLY: Final = timedelta(minutes=2)
+"""How much early a schedule may come and still find a destination due."""
+LONGEST_AGO: Final = timedelta(days=7)
+"""A small look goes back no further: whatever is older, every night reads as well."""
+
+
+def watermarks(reader: LogReader) -> dict[str, datetime]:
+    """Destination -> up to when (UTC) every no that the store showed was sent to all its lists, by the log's own word."""
+    found: dict[str, datetime] = {}
+    for entry in reader.entries(types=frozenset({EntryType.RUN_FINISHED})):
+        said: Any = entry["fields"].get("watermarks", {})
+        found |= {str(name): datetime.fromisoformat(str(at)) for name, at in said.items()}
+    return found
+
+
+def due_destinations(parts: Parts, now: datetime, *, due_only: bool = True) -> dict[str, datetime]:
+    """The destinations whose lists are due for noes, by their cadence, or all; and since when each has to be looked at.
+
+    A destination that no night has reached yet is not due: the night fills and empties its lists.
+    """
+    known = watermarks(parts.evidence.reader)
+    due = {}
+    for name, table in parts.settings.destinations.items():
+        since = known.get(name)
+        every = timedelta(minutes=table.removals_every_minutes) - EARLY
+        if since is not None and (not due_only or since <= now - every):
+            due[name] = max(since, now - LONGEST_AGO)
+    return due
+
+
+def withdrawals_job(parts: Parts, now: datetime, *, due_only: bool = True) -> Job | None:
+    """The orders of a run for withdrawals at the destinations that are due now, or at all; None when there is none."""
+    due = due_destinations(parts, now, due_only=due_only)
+    if not due:
+        return None
+    return Job(RunKind.WITHDRAWALS, Scope(destinations=frozenset(due)), since=min(due.values()))
+
+
+@contextmanager
+def judge_withdrawals(
+    parts: Parts, now: datetime, since: datetime, note: Note = silent, *, tools: Tools | None = None, job: Job
+) -> Iterator[Judged]:
+    """Steps (2) to (4) of `sync` for what is new since then (UTC), for the lists in the job's scope.
+
+    A store that cannot be read shows nothing new, and the judgement says so: what was asked for before is sent all the same.
+    """
+    asked = settle(parts, now, tools)
+    news = None if tools else asked.states()
+    audiences = tuple(audience for audience in parts.settings.audiences.values() if job.scope.takes(audience))
+    remotes, _ = lists_of(parts, now.astimezone(STOCKHOLM).date())
+    numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
+    segments = frozenset((audience.controller.key, audience.segment.code) for audience in audiences)
+    failures: list[NestAudienceError] = []
+    with open_engine(parts.limits) as engine:
+
+        def judged_by(held: Held, read: Callable[[Intake], None]) -> Screened:
+            rules, engine_held = [audience.rule for audience in audiences], held.for_engine(numbers)
+            return screen(
+                engine, read, rules=parts.settings.rules(), audiences=rules, tokens=parts.tokens, now=now, held=engine_held
+            )
+
+        found: tuple[Held, Screened] | None = None
+        try:
+            with parts.store.snapshot(live=True) as snapshot:
+                failures += _missing(snapshot)
+                fresh = read_fresh(snapshot, parts.tokens, since - OVERLAP, now, grants_too=True)
+                note("read", "fresh", len(fresh.account_ids))
+                held = _touched(parts, now, fresh, news)
+                found = held, judged_by(held, partial(_read, snapshot, fresh, segments, now))
+        except NestAudienceError as error:
+            failures.append(error.with_traceback(None))
+        if found is None:
+            held = read_held(parts.memory, now, news, Touched(_NO_TOKENS, _NO_TOKENS))
+            found = held, judged_by(held, lambda intake: None)
+        gates: dict[AudienceKey, tuple[Gate, ...]] = {audience.key: (NOES_ONLY,) for audience in audiences}
+        delta = work_out(found[1], {audience.key: UNLIMITED for audience in audiences}, gates)
+        yield Judged(asked, *found, delta, remotes, {}, (), (*asked.errors, *failures), seen_all=not failures)
+
+
+def _missing(snapshot: Snapshot) -> list[NestAudienceError]:
+    if all(problem.is_warning for problem in snapshot.problems):
+        return []
+    return [NeedsFix("feed_incomplete", "the customer store", "a view or column is missing; mend it: noes cannot be seen")]
+
+
+def _touched(parts: Parts, now: datetime, fresh: Fresh, news: Mapping[int, str] | None) -> Held:
+    """The memberships that something new may concern: of those who spoke, and of everybody with the same address as one of them.
+
+    The ledger knows the address of an account that is no longer in the store, so it is asked twice.
+    """
+    first = read_held(parts.memory, now, news, Touched(fresh.account_tokens, fresh.person_tokens))
+    spoke = pc.is_in(first.rows.column("account_token"), value_set=fresh.account_tokens)
+    also = first.rows.column("person_token").filter(spoke).combine_chunks()
+    persons = pc.unique(pa.concat_arrays([fresh.person_tokens, also])) if len(also) else fresh.person_tokens
+    if len(persons) == len(pc.unique(fresh.person_tokens)):
+        return first
+    return read_held(parts.memory, now, news, Touched(fresh.account_tokens, persons))
+
+
+def _read(snapshot: Snapshot, fresh: Fresh, segments: frozenset[tuple[str, str]], now: datetime, intake: Intake) -> None:
+    """Everything about those who spoke."""
+    ids = fresh.account_ids
+    intake.accounts(snapshot.read(ACCOUNT, accounts=ids, now=now))
+    intake.consents(snapshot.read(CONSENT_EVENT, accounts=ids))
+    intake.rights(chain(snapshot.read(RIGHTS_EVENT, accounts=ids), fresh.rights))
+    intake.members(snapshot.read(SEGMENT_MEMBER, accounts=ids, segments=segments))
