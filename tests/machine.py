@@ -21,8 +21,10 @@ from machine_truth import Truth
 
 from nestaudience import endings, sync
 from nestaudience.errors import TryAgain
-from nestaudience.jobs import NIGHTLY, Job, Scope
+from nestaudience.jobs import NIGHTLY, SETTLING, Job, Scope
+from nestaudience.parts import Parts
 from nestaudience.vocabulary import AudienceKey, Cause, Mode, RunKind
+from nestaudience.withdrawals import LONGEST_AGO, watermarks, withdrawals_job
 
 KEYS: Final = tuple(AudienceKey(f"{controller}/s1/{place.partition('_')[0]}") for controller, place in ACCOUNTS)
 STEPS: Final = 5
@@ -70,6 +72,7 @@ class Machine(RuleBasedStateMachine):
         self.site = Site(first_world(frozenset(), frozenset()))
         self.truth = Truth(self.site)
         self.backup = self.site.store.world
+        self.restored = False
 
     @initialize(
         granted=st.frozensets(WHO, min_size=3),
@@ -146,6 +149,21 @@ class Machine(RuleBasedStateMachine):
         self.site.pass_time(timedelta(hours=hours))
         self.truth.remembered()
 
+    @rule(events=EVENTS, faults=st.one_of(st.just([]), FAULTS), hours=st.sampled_from((0.1, 1.0)))
+    def an_hour(self, events: Events, faults: Faults, hours: float) -> None:
+        """Between nights: what became of earlier requests, then the noes that are new. Old ones that a restored store shows wait for the night."""
+        self._live(events)
+        self._fail(faults)
+        self.site.run(work=_settled)
+        parts = self.site.parts
+        job = withdrawals_job(parts, self.site.clock.now(), due_only=False)
+        if job is not None:
+            marks = watermarks(parts.evidence.reader)
+            keys = {key for key, a in parts.settings.audiences.items() if a.table.destination in job.scope.destinations}
+            sure = not self.restored and all(self.site.clock.peek() - at < LONGEST_AGO for at in marks.values())
+            self.look_at(self.site.run(job), keys if sure else set(), only_noes=True, hourly=True)
+        self._wait(hours)
+
     # -- what changes around it
 
     @rule(what=st.sampled_from(("slow", "busy", "doubt", "locked", "dropped")), place=PLACES, number=st.integers(0, 5))
@@ -173,6 +191,7 @@ class Machine(RuleBasedStateMachine):
             self.backup = self.site.store.world
         elif what == "restore":
             self.site.store.world = self.backup
+            self.restored = True
         elif what == "clock":
             self.site.clock.offset = -timedelta(minutes=(0, 3, 12)[number])
         elif remote is not None and remote.state in {"gone", "closed"}:
@@ -226,11 +245,13 @@ class Machine(RuleBasedStateMachine):
         """A clean run, settling, one more run: every list equals consent."""
         self.converge()
 
-    def look_at(self, story: RunStory, keys: set[AudienceKey] | None = None, *, only_noes: bool = False) -> None:
+    def look_at(
+        self, story: RunStory, keys: set[AudienceKey] | None = None, *, only_noes: bool = False, hourly: bool = False
+    ) -> None:
         """What must hold after a run."""
         self.truth.remembered()
         if story.outcome is not None and story.looks:
-            self.truth.left(story, keys if keys is not None else set(KEYS), only_noes=only_noes)
+            self.truth.left(story, keys if keys is not None else set(KEYS), only_noes=only_noes, hourly=hourly)
 
     def converge(self) -> None:
         """No faults any more, everything that waits is applied, two days of silence are over; then two runs, an hour apart."""
@@ -247,6 +268,7 @@ class Machine(RuleBasedStateMachine):
             assert met == [], f"a clean run met {met}"
             self.look_at(story)
             self.site.pass_time(timedelta(hours=1))
+        self.restored = False
         self.truth.equal()
 
     def teardown(self) -> None:
@@ -257,6 +279,12 @@ class Machine(RuleBasedStateMachine):
                 self.truth.verified()
         finally:
             self.site.__exit__()
+
+
+def _settled(parts: Parts) -> sync.Outcome:
+    with sync.Run(parts, SETTLING) as run:
+        run.settle()
+        return run.finish()
 
 
 def hunt(histories: int, first: int, *, steps: int = STEPS) -> None:

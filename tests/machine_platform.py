@@ -80,6 +80,7 @@ class Request:
     due: datetime | None = None
     left_out: frozenset[str] = frozenset()
     applied: bool = False
+    applied_at: datetime | None = None
     forgotten: bool = False
     fails: bool = False
     told: Told = Told.NOTHING
@@ -181,7 +182,7 @@ class Platform:
         return max((r.due for r in self.requests if r.may_still_act and r.due is not None), default=None)
 
     def _apply(self, request: Request) -> None:
-        request.applied = True
+        request.applied, request.applied_at = True, request.due
         found = self._lists.get(request.list_id)
         if found is None:
             return

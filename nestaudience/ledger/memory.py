@@ -238,8 +238,8 @@ class Memory:
         connection.execute(sa.update(BATCH).where(BATCH.c.batch_no == batch_no).values(**values))
 
     def tried_again(self, batch_no: int) -> None:
-        """The people of a batch that was accepted in part were sent once more: from now on the second try speaks for them, and this one says only that
-        they may be there.
+        """The people of a batch that was accepted in part were sent once more: from now on the second try speaks for them, and this batch says
+        only that they may be there.
         """
         write(self.engine, lambda c: c.execute(sa.update(BATCH).where(BATCH.c.batch_no == batch_no).values(attempt=TRIED_AGAIN)))
 
