@@ -42,8 +42,9 @@ class Answer:
         return {code: count for code, count in self.codes if code in CONSENT_CODES}
 
     def changes(self, at: str) -> dict[str, object]:
-        """The batch's new values; `at` is UTC text."""
-        return {"state": self.state, "settled_at": at, "rejected": self.rejected}
+        """The batch's new values; `at` is UTC text. A platform that knows nothing of a request has settled nothing: it may act on it yet."""
+        settled = {} if self.state == "unknown" else {"settled_at": at}
+        return {"state": self.state, "rejected": self.rejected, **settled}
 
 
 LAPSED: Final = Answer("lapsed", "lapsed", 0, 0, ())

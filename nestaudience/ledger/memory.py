@@ -23,6 +23,9 @@ from nestaudience.vocabulary import AudienceKey, Operation
 SILENCE: Final = timedelta(hours=48)
 """After so long without a result, a request counts as `possible` again."""
 
+TRIED_AGAIN: Final = 0
+"""`attempt` of a batch that was accepted in part and whose people were sent once more. What became of the second try stands in its own batch."""
+
 TOKEN: Final = pa.binary(16)
 
 
@@ -94,7 +97,7 @@ tried and must be tried again; `again`: the row's batch, when it was accepted in
 _HELD: Final = """
 WITH news (news_no, news_state) AS (VALUES {news}),
 known AS (SELECT batch_no, operation, sent_at, attempt, coalesce(news_state, state) AS state,
-                 CASE WHEN news_state IS NOT NULL THEN '{now}' ELSE settled_at END AS settled_at
+                 CASE WHEN news_state <> 'unknown' THEN '{now}' ELSE settled_at END AS settled_at
           FROM batch LEFT JOIN news ON news_no = batch_no),
 added AS (SELECT *, CASE WHEN settled_at <> '' THEN settled_at ELSE {later} END AS certain_at FROM known WHERE operation = 'add')
 SELECT m.member_id, m.list_no, m.batch_added, m.position,
@@ -235,8 +238,10 @@ class Memory:
         connection.execute(sa.update(BATCH).where(BATCH.c.batch_no == batch_no).values(**values))
 
     def tried_again(self, batch_no: int) -> None:
-        """The people of a batch that was accepted in part were sent once more: it counts as it stands from now on."""
-        write(self.engine, lambda c: c.execute(sa.update(BATCH).where(BATCH.c.batch_no == batch_no).values(attempt=2)))
+        """The people of a batch that was accepted in part were sent once more: from now on the second try speaks for them, and this batch says
+        only that they may be there.
+        """
+        write(self.engine, lambda c: c.execute(sa.update(BATCH).where(BATCH.c.batch_no == batch_no).values(attempt=TRIED_AGAIN)))
 
     # -- memberships
 

@@ -1,7 +1,7 @@
 """One suite over every destination: what delivery relies on, whatever the platform.
 
 Each destination has a harness: the real transport against a local server that speaks the platform's protocol. A second platform
-is one more entry in `HARNESSES`.
+is one more entry in `HARNESSES`. The doubles that the state machine plays with pass the same suite.
 """
 
 import hashlib
@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import machine_platform
 import pyarrow as pa
 import pytest
+from machine_platform import Platform
 
 from nestaudience.destinations import DESTINATIONS, destination_class
 from nestaudience.destinations.google_connection import GoogleDataManagerSettings, SandboxEndpoint, SandboxToken
@@ -139,12 +141,54 @@ def meta() -> Iterator[Harness]:
         destination.close()
 
 
+def in_memory(recipient: Recipient, *, at_once: bool) -> Iterator[Harness]:
+    """The state machine's double: it promises what the real ones promise."""
+    clock = SandboxClock(START)
+    destination = Platform("double", recipient, frozenset({"1112223333"}), clock.now, at_once=at_once)
+    destination.lag = timedelta(minutes=40)
+    kinds = {"before": machine_platform.Fault.LOST_BEFORE, "after": machine_platform.Fault.LOST_AFTER}
+
+    def fail_writes(when: str) -> None:
+        for call in ("send", "create", "delete"):
+            destination.faults[call].append(kinds[when])
+
+    def fail_reads(count: int) -> None:
+        for call in ("read", "status"):
+            destination.faults[call].extend([machine_platform.Fault.BUSY] * count)
+
+    def settle() -> None:
+        clock.advance(timedelta(hours=1))
+
+    def lock_out() -> None:
+        destination.locked = True
+
+    yield Harness(
+        destination,
+        Account("1112223333"),
+        Account("4445556666"),
+        now=clock.now,
+        settle=settle,
+        held=lambda target: destination.members(target.list_id),
+        writes=lambda: destination.writes,
+        drop=lambda target: destination.drop(target.list_id),
+        fail_writes=fail_writes,
+        fail_reads=fail_reads,
+        lock_out=lock_out,
+        unknown_request=lambda target: "r9999",
+        waits=destination.waits,
+    )
+
+
 HARNESSES: dict[str, Callable[[], Iterator[Harness]]] = {"google_data_manager": google_data_manager, "meta": meta}
+DOUBLES: dict[str, Callable[[], Iterator[Harness]]] = {
+    "double_asked_later": lambda: in_memory(Recipient.GOOGLE, at_once=False),
+    "double_at_once": lambda: in_memory(Recipient.META, at_once=True),
+}
 
 
-@pytest.fixture(params=sorted(HARNESSES))
+@pytest.fixture(params=sorted(HARNESSES | DOUBLES))
 def platform(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    yield from HARNESSES[request.param]()
+    yield from (HARNESSES | DOUBLES)[request.param]()
 
 
 def digests(platform: Harness, *names: str) -> Digests:

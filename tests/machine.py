@@ -1,0 +1,306 @@
+"""The state machine: random histories of a small group against the real path, with everything that can go wrong between it and its platforms.
+
+A history is people who consent, refuse, move and vanish; platforms that lose, refuse, delay and forget; runs that crash, meet each other, look at a
+store of yesterday. After every step and at the end `machine_truth` says what must hold. `hunt` runs it without pytest, for mutants:
+
+    python tests/machine.py 40 7          # 40 histories of seed 7; exit code 1 and the broken rule when one is found
+"""
+
+import sys
+from datetime import timedelta
+from typing import Final
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from machine_people import PEOPLE, Life, first_world
+from machine_platform import Fault
+from machine_settings import ACCOUNTS, GOOGLE, META
+from machine_site import RunStory, Site
+from machine_truth import Truth
+
+from nestaudience import endings, sync
+from nestaudience.errors import TryAgain
+from nestaudience.jobs import NIGHTLY, SETTLING, Job, Scope
+from nestaudience.parts import Parts
+from nestaudience.vocabulary import AudienceKey, Cause, Mode, RunKind
+from nestaudience.withdrawals import LONGEST_AGO, watermarks, withdrawals_job
+
+KEYS: Final = tuple(AudienceKey(f"{controller}/s1/{place.partition('_')[0]}") for controller, place in ACCOUNTS)
+STEPS: Final = 5
+WHO: Final = st.sampled_from(PEOPLE)
+WHAT: Final = st.sampled_from(
+    (
+        "grant",
+        "grant",
+        "withdraw",
+        "withdraw",
+        "rights",
+        "lift",
+        "close",
+        "move",
+        "vanish",
+        "return",
+        "segment",
+        "segment",
+        "guardian",
+    )
+)
+CHOICE: Final = st.integers(0, 11)
+EVENTS: Final = st.lists(st.tuples(WHAT, WHO, CHOICE), max_size=3)
+DURING: Final = st.lists(st.tuples(st.integers(1, 10), WHAT, WHO, CHOICE), min_size=1, max_size=3)
+PLACES: Final = st.sampled_from((GOOGLE, GOOGLE, META))
+SEND_FAULTS: Final = st.sampled_from(
+    (Fault.NONE, *[Fault.LOST_AFTER, Fault.LOST_BEFORE, Fault.PARTLY] * 2, Fault.REFUSED, Fault.FAILED, Fault.FORGOTTEN)
+)
+FAULTS: Final = st.lists(st.tuples(PLACES, SEND_FAULTS), min_size=1, max_size=4)
+HOURS: Final = st.sampled_from((0.1, 1.0, 1.0, 5.0, 24.0, 24.0, 50.0, 120.0, 192.0))
+LAGS: Final = st.sampled_from((0.0, 0.2, 1.0, 10.0, 30.0, 47.0))
+Events = list[tuple[str, str, int]]
+During = list[tuple[int, str, str, int]]
+Faults = list[tuple[str, Fault]]
+SAID: Final = frozenset({"list_gone"})
+"""Errors that a clean run may meet: somebody had deleted a list."""
+
+
+class Machine(RuleBasedStateMachine):
+    """Rules are what happens; every run is followed by what must hold after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.life = Life()
+        self.site = Site(first_world(frozenset(), frozenset()))
+        self.truth = Truth(self.site)
+        self.backup = self.site.store.world
+        self.restored = False
+
+    @initialize(
+        granted=st.frozensets(WHO, min_size=3),
+        members=st.frozensets(WHO, min_size=3),
+        faults=st.one_of(st.just([]), FAULTS),
+        hours=st.sampled_from((0.1, 1.0, 1.0, 24.0)),
+    )
+    def begin(self, granted: frozenset[str], members: frozenset[str], faults: Faults, hours: float) -> None:
+        """A world, and its first night."""
+        self.backup = self.site.store.world = first_world(granted, members)
+        self._fail(faults)
+        self._night()
+        self._wait(hours)
+
+    # -- days: something happens to people, a night's run with what goes wrong in it, and time
+
+    @rule(events=EVENTS, faults=FAULTS, hours=HOURS)
+    def a_day_of_trouble(self, events: Events, faults: Faults, hours: float) -> None:
+        """Requests are lost, refused, taken in part."""
+        self._live(events)
+        self._fail(faults)
+        self._night()
+        self._wait(hours)
+
+    @rule(events=EVENTS, during=DURING, faults=st.one_of(st.just([]), FAULTS), hours=HOURS)
+    def a_day_in_which_people_speak(self, events: Events, during: During, faults: Faults, hours: float) -> None:
+        """While the run is at work."""
+        self._live(events)
+        self._fail(faults)
+        for call, *event in during:
+            self.site.during[call] = lambda event=event: self._happens(*event)  # type: ignore[misc]
+        self._night()
+        self._wait(hours)
+
+    @rule(events=EVENTS, crash=st.integers(20, 200), faults=st.one_of(st.just([]), FAULTS), hours=HOURS)
+    def a_day_with_a_crash(self, events: Events, crash: int, faults: Faults, hours: float) -> None:
+        """At some write or call of the run."""
+        self._live(events)
+        self._fail(faults)
+        self.site.crash_at = crash
+        self._night()
+        self._wait(hours)
+
+    @rule(events=EVENTS, lags=st.tuples(LAGS, LAGS), words=EVENTS, hours=HOURS)
+    def a_day_in_which_answers_overtake(self, events: Events, lags: tuple[float, float], words: Events, hours: float) -> None:
+        """What one run asks for waits longer, or shorter, than what the next one asks for minutes later."""
+        self._live(events)
+        for lag, again in zip(lags, (words, []), strict=True):
+            for platform in self.site.platforms.values():
+                platform.lag = timedelta(hours=lag)
+            self._night()
+            self._live(again)
+        self._wait(hours)
+
+    def _live(self, events: Events) -> None:
+        for event in events:
+            self._happens(*event)
+            self.site.clock.real += timedelta(minutes=6 if event[2] % 3 else 1)
+
+    def _happens(self, what: str, who: str, choice: int) -> None:
+        store = self.site.store
+        store.world = self.life.happens(what, store.world, who, self.site.clock.real, choice)
+        for row in store.world.account:
+            self.truth.knows(row["email"])
+
+    def _fail(self, faults: Faults) -> None:
+        for place, fault in faults:
+            self.site.platforms[place].faults["send"].append(fault)
+
+    def _night(self) -> None:
+        self.look_at(self.site.run())
+
+    def _wait(self, hours: float) -> None:
+        self.site.pass_time(timedelta(hours=hours))
+        self.truth.remembered()
+
+    @rule(events=EVENTS, faults=st.one_of(st.just([]), FAULTS), hours=st.sampled_from((0.1, 1.0)))
+    def an_hour(self, events: Events, faults: Faults, hours: float) -> None:
+        """Between nights: what became of earlier requests, then the noes that are new. Old ones that a restored store shows wait for the night."""
+        self._live(events)
+        self._fail(faults)
+        self.site.run(work=_settled)
+        parts = self.site.parts
+        job = withdrawals_job(parts, self.site.clock.now(), due_only=False)
+        if job is not None:
+            marks = watermarks(parts.evidence.reader)
+            keys = {key for key, a in parts.settings.audiences.items() if a.table.destination in job.scope.destinations}
+            sure = not self.restored and all(self.site.clock.peek() - at < LONGEST_AGO for at in marks.values())
+            self.look_at(self.site.run(job), keys if sure else set(), only_noes=True, hourly=True)
+        self._wait(hours)
+
+    # -- what changes around it
+
+    @rule(what=st.sampled_from(("slow", "busy", "doubt", "locked", "dropped")), place=PLACES, number=st.integers(0, 5))
+    def a_platform_changes(self, what: str, place: str, number: int) -> None:
+        """It is slower or faster, answers no question, leaves a creation or deletion in doubt, shuts us out; or somebody deletes a list beside us."""
+        platform = self.site.platforms[place]
+        if what == "slow":
+            platform.lag = timedelta(hours=(0.0, 0.7, 10.0, 30.0, 47.0, 0.0)[number])
+        elif what == "busy":
+            platform.faults[("read", "status")[number % 2]].extend([Fault.BUSY] * 4)
+        elif what == "doubt":
+            platform.faults[("create", "delete")[number % 2]].append((Fault.LOST_AFTER, Fault.LOST_BEFORE)[number % 3 % 2])
+        elif what == "locked":
+            platform.locked = not platform.locked
+        else:
+            remotes = list(self.site.remotes())
+            for owner, remote in remotes[number : number + 1]:
+                owner.drop(remote.list_id)
+
+    @rule(what=st.sampled_from(("backup", "restore", "clock", "successor")), number=st.integers(0, 2))
+    def our_side_changes(self, what: str, number: int) -> None:
+        """The store is kept, or put back as it was; this host's clock goes wrong or right; an audience whose list is gone gets another number."""
+        remote = self.site.remote(KEYS[number])
+        if what == "backup":
+            self.backup = self.site.store.world
+        elif what == "restore":
+            self.site.store.world = self.backup
+            self.restored = True
+        elif what == "clock":
+            self.site.clock.offset = -timedelta(minutes=(0, 3, 12)[number])
+        elif remote is not None and remote.state in {"gone", "closed"}:
+            self.site.numbers[list(ACCOUNTS)[number]] += 10
+
+    # -- other runs
+
+    @rule(number=st.integers(0, 2), mode=st.sampled_from((Mode.RESEND, Mode.DIFF)), faults=st.one_of(st.just([]), FAULTS))
+    def a_backfill(self, number: int, mode: Mode, faults: Faults) -> None:
+        """A run for one list."""
+        self._fail(faults)
+        scope = Scope(audiences=frozenset({KEYS[number]}))
+        self.look_at(self.site.run(Job(RunKind.BACKFILL, scope, mode, cause=Cause.TEST)), {KEYS[number]})
+
+    @rule(back=st.integers(1, 3), events=EVENTS)
+    def a_run_is_taken_back(self, back: int, events: Events) -> None:
+        """One of the last runs that sent something."""
+        self._live(events)
+        intents = [e["run_id"] for e in self.site.reader.entries() if e["type"] == "transfer_intent"]
+        if intents:
+            job = endings.retract_job(self.site.parts.evidence, intents[-min(back, len(intents))], Cause.TEST, "")
+            self.look_at(self.site.run(job), set(job.scope.audiences), only_noes=True)
+
+    @rule(number=st.integers(0, 2), crash=st.one_of(st.just(0), st.integers(30, 90)))
+    def a_list_is_retired(self, number: int, crash: int) -> None:
+        """Emptied now, deleted when the platform says that it is empty."""
+        parts, key = self.site.parts, KEYS[number]
+        remote = self.site.remote(key)
+        if remote is not None and remote.state not in {"gone", "closed"}:
+            self.site.crash_at = crash
+            job = endings.retire_job(parts, key, Cause.TEST, "")
+            self.look_at(self.site.run(work=lambda parts: endings.retire(parts, job)), {key})
+
+    @rule(call=st.integers(1, 6))
+    def two_runs_at_once(self, call: int) -> None:
+        """A second run comes while one is at work: it is told to wait, and changes nothing."""
+
+        def second() -> None:
+            met = ""
+            try:
+                sync.run(self.site.parts)
+            except TryAgain as error:
+                met = error.code
+            assert met == "leased", "two runs were at work at once"
+
+        self.site.during[call] = second
+        self._night()
+
+    @rule()
+    def all_is_well_again(self) -> None:
+        """A clean run, settling, one more run: every list equals consent."""
+        self.converge()
+
+    def look_at(
+        self, story: RunStory, keys: set[AudienceKey] | None = None, *, only_noes: bool = False, hourly: bool = False
+    ) -> None:
+        """What must hold after a run."""
+        self.truth.remembered()
+        if story.outcome is not None and story.looks:
+            self.truth.left(story, keys if keys is not None else set(KEYS), only_noes=only_noes, hourly=hourly)
+
+    def converge(self) -> None:
+        """No faults any more, everything that waits is applied, two days of silence are over; then two runs, an hour apart."""
+        for platform in self.site.platforms.values():
+            platform.faults.clear()
+            platform.lag, platform.locked = timedelta(0), False
+        self.site.clock.offset = timedelta(0)
+        self.site.during.clear()
+        self.site.pass_time(timedelta(hours=49))
+        for _ in range(2):
+            story = self.site.run(NIGHTLY)
+            assert story.outcome is not None
+            met = [error for error in story.outcome.errors if error.code not in SAID]
+            assert met == [], f"a clean run met {met}"
+            self.look_at(story)
+            self.site.pass_time(timedelta(hours=1))
+        self.restored = False
+        self.truth.equal()
+
+    def teardown(self) -> None:
+        """The end of every history that broke nothing so far."""
+        try:
+            if sys.exc_info()[0] is None:
+                self.converge()
+                self.truth.verified()
+        finally:
+            self.site.__exit__()
+
+
+def _settled(parts: Parts) -> sync.Outcome:
+    with sync.Run(parts, SETTLING) as run:
+        run.settle()
+        return run.finish()
+
+
+def hunt(histories: int, first: int, *, steps: int = STEPS) -> None:
+    """Run so many histories of one seed, and stop at the first that breaks a rule, without making it smaller."""
+    how = settings(
+        max_examples=histories,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+    run_state_machine_as_test(seed(first)(Machine), settings=how)
+
+
+if __name__ == "__main__":
+    hunt(int(sys.argv[1]), int(sys.argv[2]))

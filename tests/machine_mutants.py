@@ -1,0 +1,136 @@
+"""Faults that somebody could write into the path, one by one: each is a small edit of a copy of the package, and the state machine must find it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: its name, and the edits (file, old text, new text) that make it; each old text stands once in its file."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+
+
+_DELIVER, _MEMORY, _DELTA = "delivery/deliver.py", "ledger/memory.py", "delta/sql/01_delta.sql"
+
+MUTANTS: Final = (
+    Mutant(
+        "one membership state instead of two",
+        ((_DELTA, "held WHERE (confirmed AND NOT getvariable('resend')) OR in_flight OR removing", "held"),),
+    ),
+    Mutant(
+        "still confirmed while removing",
+        ((_MEMORY, "m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed", "a.sent_at > {due} AS confirmed"),),
+    ),
+    Mutant(
+        "marked after sending",
+        (
+            (
+                _DELIVER,
+                "tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)\n        receipt = line.destination.send(prepared)",
+                "receipt = line.destination.send(prepared)\n        tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)",
+            ),
+        ),
+    ),
+    Mutant(
+        "forgotten before the removal is answered",
+        (
+            (
+                _MEMORY,
+                "(r.state = 'confirmed' AND r.sent_at >= a.certain_at)",
+                "(r.state IN ('confirmed', 'accepted') AND r.sent_at >= a.certain_at)",
+            ),
+        ),
+    ),
+    Mutant(
+        "a removal counts as gone although an earlier addition is unsettled",
+        ((_MEMORY, "(r.state = 'confirmed' AND r.sent_at >= a.certain_at)", "r.state = 'confirmed'"),),
+    ),
+    Mutant(
+        "withdrawals looked up in the segment only",
+        (
+            (
+                "screening/sql/03_noes.sql",
+                "WHERE action = 'withdraw' AND purpose <> 5",
+                "WHERE action = 'withdraw' AND purpose <> 5 AND account_token IN (SELECT account_token FROM member)",
+            ),
+        ),
+    ),
+    Mutant("the last look keeps everybody", ((_DELIVER, "kept = rows.filter(look.keep)", "kept = rows"),)),
+    Mutant("late removals are not sent", ((_DELIVER, "if not leaving.num_rows:", "if leaving.num_rows >= 0:"),)),
+    Mutant(
+        "additions before removals",
+        (
+            (
+                "sync.py",
+                "for key in audiences:\n        run.remove(key)\n    for key in audiences:\n        run.add(key)",
+                "for key in audiences:\n        run.add(key)\n    for key in audiences:\n        run.remove(key)",
+            ),
+        ),
+    ),
+    Mutant("what is on its way is sent again", ((_DELTA, "OR in_flight OR removing", "OR removing"),)),
+    Mutant(
+        "refused counts as confirmed",
+        ((_DELIVER, '{"state": "refused", "settled_at": at}', '{"state": "confirmed", "settled_at": at}'),),
+    ),
+    Mutant(
+        "unknown counts as refused",
+        ((_DELIVER, 'values = {"state": "unknown"}', 'values = {"state": "refused", "settled_at": at}'),),
+    ),
+    Mutant(
+        "lapsed too early",
+        (("delivery/settle.py", "timedelta(days=remote.membership_days)", "timedelta(days=remote.membership_days - 3)"),),
+    ),
+    Mutant(
+        "accepted in part counts as whole",
+        (("delivery/answers.py", 'Answer("partly", "partly_refused"', 'Answer("confirmed", "partly_refused"'),),
+    ),
+    Mutant(
+        "never seen counts as refused",
+        (("delivery/answers.py", 'Answer("unknown", "never_seen"', 'Answer("refused", "never_seen"'),),
+    ),
+    Mutant(
+        "a removal that was not done is not owed",
+        (
+            (_MEMORY, "m.batch_removed IS NOT NULL AS owed", "0 AS owed"),
+            (_MEMORY, "coalesce((r.state = 'accepted'", "coalesce((r.state <> 'confirmed'"),
+        ),
+    ),
+)
+"""In an order of their own; the first word of a name is no code."""
+
+
+def mutilated(mutant: Mutant, folder: Path) -> Path:
+    """A copy of the package with this fault, and of what the machine needs. Raises ValueError when an edit no longer fits the code."""
+    shutil.copytree(ROOT / "nestaudience", folder / "nestaudience", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, old, new in mutant.edits:
+        path = folder / "nestaudience" / name
+        text = path.read_text("utf-8")
+        if text.count(old) != 1:
+            problem = f"{mutant.name}: {name} no longer holds its text once"
+            raise ValueError(problem)
+        path.write_text(text.replace(old, new), "utf-8")
+    return folder
+
+
+def hunted(folder: Path, histories: int, seed: int) -> tuple[int, str]:
+    """Run the machine on such a copy: its exit code and what it said."""
+    place = os.pathsep.join((str(folder), str(folder / "tests")))
+    done = subprocess.run(
+        [sys.executable, str(folder / "tests" / "machine.py"), str(histories), str(seed)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
