@@ -68,15 +68,7 @@ def bind_list(audience: Audience, destination: Destination, tools: Tools) -> Rem
     """
     account = Account(audience.ad_account.account_id, audience.ad_account.login_account_id)
     code = code_of(audience, tools.keys)
-    if any(
-        each.controller != audience.controller.key
-        and (each.recipient, each.ad_account) == (audience.recipient.key.value, account.account_id)
-        for each in tools.memory.lists()
-        if each.state not in _NO_MORE
-    ):
-        raise wrong_account(
-            audience, "", "another company's lists are on this ad account; name the account of this company", tools
-        )
+    _no_other_company_there(audience, account, tools)
     facts = _believed(audience, "", lambda: destination.find_list(account, code), tools)
     created = facts is None
     if facts is None:
@@ -102,6 +94,15 @@ def bind_list(audience: Audience, destination: Destination, tools: Tools) -> Rem
         [(kind, tools.context(audience.controller.key), fields)], lambda connection, _: tools.memory.bind(connection, values)
     )
     return next(remote for remote in tools.memory.lists() if remote.audience == audience.key)
+
+
+def _no_other_company_there(audience: Audience, account: Account, tools: Tools) -> None:
+    """Raises `wrong_account` when the ledger knows the account as another company's."""
+    place = (audience.recipient.key.value, account.account_id)
+    there = [each for each in tools.memory.lists() if (each.recipient, each.ad_account) == place and each.state not in _NO_MORE]
+    if any(each.controller != audience.controller.key for each in there):
+        what = "another company's lists are on this ad account; name the account of this company"
+        raise wrong_account(audience, "", what, tools)
 
 
 def mark_retiring(remote: RemoteList, orders: dict[str, Value], tools: Tools) -> None:

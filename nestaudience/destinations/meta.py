@@ -8,6 +8,7 @@ and counts. This is the only file that names the SDK and its HTTP library, whose
 https://developers.facebook.com/documentation/ads-commerce/marketing-api/audiences/guides/custom-audiences (read 2026-11).
 """
 
+import http.client
 import logging
 import re
 import time
@@ -340,10 +341,12 @@ def _kind_of(error: Exception) -> str:
 
 
 def silence() -> None:
-    """Switch off every logger of the SDK and below: at DEBUG they print the URL of each call, which holds the token.
+    """Switch off every logger of the SDK and below: at DEBUG they print the URL of each call, which holds the token. Python's own HTTP client
+    prints whole requests to standard output when its debugging is on.
 
     Called before each call, because a program that configures its logging later switches all loggers on again.
     """
+    http.client.HTTPConnection.debuglevel = 0
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.startswith(_LOUD):
             logger.disabled = True
