@@ -22,6 +22,7 @@ from pydantic import Field
 import flows  # noqa: F401  (sets Prefect's settings before Prefect is imported)
 from flows import artifacts
 from flows.fence import Stopped, fenced
+from nestaudience import core_dumps
 from nestaudience.jobs import NIGHTLY, Job
 from nestaudience.judging import Note, silent
 from nestaudience.parts import Parts
@@ -167,6 +168,7 @@ def tell(parts: Parts, now: datetime, *, run_ended: bool) -> None:
 
 def conclude(config: str, session_key: str, actor: str, work: Callable[[str], End]) -> State[Any]:
     """Do a flow's work in its session, or in a new one when people or schedules started it; how it ended, as Prefect's state."""
+    core_dumps.forbid()  # a worker starts flows without our command
     stopped: Stopped | None = None
     end = End("")
     try:

@@ -14,7 +14,7 @@ from nestaudience.customers.contract import FEED_STATUS
 from nestaudience.customers.port import Snapshot, StoreProblem
 from nestaudience.delivery.deliver import Tools
 from nestaudience.delivery.held import Held, read_held
-from nestaudience.delivery.lists import code_of
+from nestaudience.delivery.lists import code_of, is_elsewhere
 from nestaudience.delivery.settle import Asked, ask, write_down
 from nestaudience.delta.gates import Gate, Limits
 from nestaudience.delta.plan import AudiencePlan, Delta, Orders, work_out
@@ -133,6 +133,7 @@ def lists_of(parts: Parts, today: date) -> tuple[dict[AudienceKey, RemoteList], 
         gone=frozenset(key for key, remote in remotes.items() if remote.state == "gone"),
         closed=frozenset(key for key, remote in remotes.items() if remote.state == "closed"),
         renumbered=frozenset(renumbered & remotes.keys()),
+        elsewhere=frozenset(key for key, remote in remotes.items() if is_elsewhere(audiences[key], remote)),
         endings=endings,
     )
     return remotes, states

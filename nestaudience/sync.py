@@ -26,7 +26,7 @@ from nestaudience.config.settings import Audience
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields
 from nestaudience.delivery.last_look import LastLook
-from nestaudience.delivery.lists import bind_list, confirm_list, delete_list
+from nestaudience.delivery.lists import ELSEWHERE, WRONG_ACCOUNT, bind_list, confirm_list, delete_list, wrong_account
 from nestaudience.delivery.salts import Salts
 from nestaudience.delta.gates import Gate
 from nestaudience.errors import NestAudienceError
@@ -84,6 +84,7 @@ class Run:
         self._stack = ExitStack()
         self._leases: list[Lease] = []
         self._owed: set[AudienceKey] = set()
+        self._elsewhere: set[AudienceKey] = set()
         self.started: datetime
         self.outcome: Outcome
         self.judged: Judged
@@ -165,11 +166,21 @@ class Run:
             if self.job.since is None:  # a small look has no funnel
                 entries.append((EntryType.FUNNEL, self._context(audience.controller.key), funnel_fields(plan)))
         self.log.append(entries)
+        self._stop_elsewhere()
         few = None if self.job.since is None else judged.held.persons()
         self._salts = Salts(judged.screened.connection, self.parts.memory, self.parts.randomness, few)
         self._look = LastLook(self.parts.store, judged.screened, self.parts.settings.rules(), self.parts.tokens, self.parts.clock)
         self._stack.callback(self._look.close)
         return tuple(plan.key for plan in judged.plans)
+
+    def _stop_elsewhere(self) -> None:
+        """A list that the configuration looks for in another ad account than the ledger: an incident, and nothing is sent to it."""
+        for plan in self.judged.plans:
+            if any(gate.code == WRONG_ACCOUNT for gate in plan.gates):
+                self._elsewhere.add(plan.key)
+                self._owed.add(plan.key)
+                audience, remote = self.parts.settings.audiences[plan.key], self.judged.remotes[plan.key]
+                self.outcome.errors.append(wrong_account(audience, remote.list_id, ELSEWHERE, self.tools))
 
     def _judging(self) -> AbstractContextManager[Judged]:
         if self.job.since is not None:
@@ -181,7 +192,7 @@ class Run:
     def remove(self, key: AudienceKey) -> None:
         """(5) One list's removals. Errors are kept in the outcome; the other lists go on."""
         plan = self.judged.delta.plans[key]
-        if plan.removals_to_send:
+        if plan.removals_to_send and key not in self._elsewhere:
             self._salts.admit("SELECT person_token FROM removal")
             if not self._deliver(key, lambda delivery: delivery.remove(self._intent(key))):
                 self._owed.add(key)
@@ -202,7 +213,7 @@ class Run:
             return
         sizes = self.parts.memory.sizes(self.parts.clock())
         for key, remote in bound.items():
-            if sizes.get(remote.list_no):
+            if sizes.get(remote.list_no) or key in self._elsewhere:
                 continue
             if self._holding(key, lambda line: delete_list(line.remote, line.destination, self.tools)):
                 self.outcome.closed.append(key)

@@ -5,6 +5,7 @@ Heavy imports stay inside the commands, so that `--help` answers at once.
 
 import typer
 
+from nestaudience import core_dumps
 from nestaudience.cli import (
     audiences_command,
     audit_commands,
@@ -48,4 +49,5 @@ app.add_typer(run_commands.keys_app, name="keys")
 
 def main() -> None:
     """The `nestaudience` command."""
+    core_dumps.forbid()
     app()

@@ -35,6 +35,7 @@ def check_tables(reader: Reader) -> None:
     for name, check in checks.items():
         for n, table in reader.lists[name].items():
             check(reader, n, table, controllers)
+    _check_owners(reader)
     _check_singles(reader)
 
 
@@ -78,6 +79,17 @@ def _check_text(reader: Reader, n: int, text: Any, known: set[str]) -> None:
 def _check_ad_account(reader: Reader, n: int, account: Any, known: set[str]) -> None:
     if account.controller not in known:
         reader.add(f"ad_accounts[{n}].controller", *_NO_CONTROLLER, ("ad_accounts", n))
+
+
+def _check_owners(reader: Reader) -> None:
+    """An ad account belongs to one company: otherwise the one's people would reach the other."""
+    owners: dict[tuple[str, str], set[str]] = {}
+    for account in reader.lists["ad_accounts"].values():
+        owners.setdefault((account.destination, account.account_id), set()).add(account.controller)
+    for n, account in reader.lists["ad_accounts"].items():
+        if len(owners[account.destination, account.account_id]) > 1:
+            place, what = f"ad_accounts[{n}].account_id", "one ad account for two companies"
+            reader.add(place, what, "give each company the number of its own", ("ad_accounts", n))
 
 
 def _check_audience(reader: Reader, n: int, audience: Any, _known: set[str]) -> None:

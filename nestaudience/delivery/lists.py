@@ -7,16 +7,27 @@ means for additions is decided by gates.
 import base64
 import hashlib
 import hmac
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from sqlalchemy.engine import Connection
 
 from nestaudience.config.settings import Audience
 from nestaudience.delivery.deliver import Tools
 from nestaudience.destinations.port import Account, Destination, ListSpec, Target
-from nestaudience.errors import MustStop, NeedsFix
+from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
 from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.ledger.keys import KeyRing
 from nestaudience.ledger.memory import RemoteList
+
+WRONG_ACCOUNT: Final = "wrong_account"
+"""Code of the gate, the error and the incident: what is bound and what is found are two ad accounts, or two lists."""
+_NO_MORE: Final = frozenset({"gone", "closed"})
+T = TypeVar("T")
+
+
+ELSEWHERE: Final = "the list is bound to another ad account than the configuration names; put it back"
+"""What to do when the configuration and the ledger differ."""
 
 
 def code_of(audience: Audience, keys: KeyRing) -> str:
@@ -31,11 +42,34 @@ def name_of(audience: Audience, keys: KeyRing) -> str:
     return f"{code_of(audience, keys)} {audience.controller.code}-{audience.table.number:02d}"
 
 
+def is_elsewhere(audience: Audience, remote: RemoteList) -> bool:
+    """True when the configuration binds the audience to another ad account than the ledger does."""
+    bound = (remote.ad_account, remote.login_account)
+    return remote.state not in _NO_MORE and bound != (audience.ad_account.account_id, audience.ad_account.login_account_id)
+
+
+def wrong_account(audience: Audience, list_id: str, what: str, tools: Tools) -> MustStop:
+    """The error to raise before anybody is sent to what may be another's account, after it was written down as an incident."""
+    fields: dict[str, Value] = {
+        "code": WRONG_ACCOUNT,
+        "audience": audience.key,
+        "list_id": list_id,
+        "ad_account": audience.ad_account.account_id,
+    }
+    tools.log.append_and_seal([(EntryType.INCIDENT, tools.context(audience.controller.key), fields)])
+    return MustStop(WRONG_ACCOUNT, audience.key, f"nothing was sent: {what}")
+
+
 def bind_list(audience: Audience, destination: Destination, tools: Tools) -> RemoteList:
-    """Find the audience's list by its code, or create it, and remember it. Raises what the destination raises."""
+    """Find the audience's list by its code, or create it, and remember it.
+
+    Raises `MustStop`: `wrong_account` when the ledger knows the account as another company's, or the platform speaks of another one; and what the
+    destination raises.
+    """
     account = Account(audience.ad_account.account_id, audience.ad_account.login_account_id)
     code = code_of(audience, tools.keys)
-    facts = destination.find_list(account, code)
+    _no_other_company_there(audience, account, tools)
+    facts = _believed(audience, "", lambda: destination.find_list(account, code), tools)
     created = facts is None
     if facts is None:
         facts = destination.create_list(account, ListSpec(code, name_of(audience, tools.keys), audience.table.membership_days))
@@ -60,6 +94,15 @@ def bind_list(audience: Audience, destination: Destination, tools: Tools) -> Rem
         [(kind, tools.context(audience.controller.key), fields)], lambda connection, _: tools.memory.bind(connection, values)
     )
     return next(remote for remote in tools.memory.lists() if remote.audience == audience.key)
+
+
+def _no_other_company_there(audience: Audience, account: Account, tools: Tools) -> None:
+    """Raises `wrong_account` when the ledger knows the account as another company's."""
+    place = (audience.recipient.key.value, account.account_id)
+    there = [each for each in tools.memory.lists() if (each.recipient, each.ad_account) == place and each.state not in _NO_MORE]
+    if any(each.controller != audience.controller.key for each in there):
+        what = "another company's lists are on this ad account; name the account of this company"
+        raise wrong_account(audience, "", what, tools)
 
 
 def mark_retiring(remote: RemoteList, orders: dict[str, Value], tools: Tools) -> None:
@@ -94,16 +137,21 @@ def delete_list(remote: RemoteList, destination: Destination, tools: Tools) -> N
 def confirm_list(audience: Audience, remote: RemoteList, destination: Destination, tools: Tools) -> None:
     """Ask the bound account for the list before anything is sent to it.
 
-    Raises `MustStop`: `wrong_account` when the configuration binds another account than the ledger does; `NeedsFix`: `list_gone` when the platform
-    proves that the list is no more (whoever was on it is then on it no longer), and what the destination raises.
+    Raises `MustStop`: `wrong_account`, with an incident, when the configuration binds another account than the ledger does, when the platform says
+    that the list is another account's, when it is another audience's, and when the account keeps the audience's list under another id; `NeedsFix`:
+    `list_gone` when the platform proves that the list is no more (whoever was on it is then on it no longer), and what the destination raises.
     """
-    if (remote.ad_account, remote.login_account) != (audience.ad_account.account_id, audience.ad_account.login_account_id):
-        raise MustStop(
-            "wrong_account", remote.audience, "the list is bound to another ad account than the configuration names; put it back"
-        )
-    facts = destination.read_list(Target(Account(remote.ad_account, remote.login_account), remote.list_id))
+    list_id, account = remote.list_id, Account(remote.ad_account, remote.login_account)
+    if is_elsewhere(audience, remote):
+        raise wrong_account(audience, list_id, ELSEWHERE, tools)
+    facts = _believed(audience, list_id, lambda: destination.read_list(Target(account, list_id)), tools)
     if facts is not None:
+        # A list that somebody renamed is still ours; one that carries the code of another of our lists is that other one.
+        if facts.code != remote.code and any(facts.code == each.code for each in tools.memory.lists()):
+            raise wrong_account(audience, list_id, "the list with the bound id is another audience's; restore the ledger", tools)
         return
+    if _believed(audience, list_id, lambda: destination.find_list(account, remote.code), tools) is not None:
+        raise wrong_account(audience, list_id, "the account keeps this list under another id; restore the ledger", tools)
     fields: dict[str, Value] = {"code": "list_gone", "audience": remote.audience, "list_id": remote.list_id}
 
     def also(connection: Connection, _indices: tuple[int, ...]) -> None:
@@ -114,3 +162,18 @@ def confirm_list(audience: Audience, remote: RemoteList, destination: Destinatio
     raise NeedsFix(
         "list_gone", remote.audience, "the list was deleted; give the audience another number to start a new one, or take it out"
     )
+
+
+def _believed(audience: Audience, list_id: str, ask: Callable[[], T], tools: Tools) -> T:
+    """What the platform says; an answer about another account is written down as an incident. Raises what was raised."""
+    said: list[T] = []
+    failure: NestAudienceError | None = None
+    try:
+        said.append(ask())
+    except NestAudienceError as error:
+        failure = error.with_traceback(None)
+    if failure is None:
+        return said[0]
+    if failure.code == WRONG_ACCOUNT:
+        raise wrong_account(audience, list_id, failure.next_step, tools)
+    raise failure

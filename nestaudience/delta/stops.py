@@ -26,12 +26,13 @@ ENDING: Final[Mapping[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class ListStates:
     """What is known of lists. `gone`: proven gone; `closed`: deleted by us; `renumbered`: still under another number than the configuration gives;
-    `endings`: being emptied, with a code of `ENDING`.
+    `elsewhere`: bound to another ad account than the configuration names; `endings`: being emptied, with a code of `ENDING`.
     """
 
     gone: frozenset[AudienceKey] = frozenset()
     closed: frozenset[AudienceKey] = frozenset()
     renumbered: frozenset[AudienceKey] = frozenset()
+    elsewhere: frozenset[AudienceKey] = frozenset()
     endings: Mapping[AudienceKey, str] = field(default_factory=dict)
 
 
@@ -52,7 +53,7 @@ def closed_gates(
     """The closed gates of each audience. `problems` are those of the store, a failure to read it among them; `absent` are destinations that could
     not be opened.
 
-    A list that is being emptied has one gate only: it needs no feed to know who must leave.
+    A list that is being emptied has no other gate than that of its account: it needs no feed to know who must leave.
     """
     everywhere = _feed(problems)
     malformed = _malformed_controllers(screened)
@@ -60,9 +61,9 @@ def closed_gates(
     for key, audience in settings.audiences.items():
         ending = lists.endings.get(key)
         if ending is not None:
-            found[key] = (stop_additions(ending, ENDING[ending], exit_code=0),)
+            found[key] = (stop_additions(ending, ENDING[ending], exit_code=0), *_account_gate(key, lists))
             continue
-        gates = [*everywhere, *_list_gates(key, lists)]
+        gates = [*everywhere, *_account_gate(key, lists), *_list_gates(key, lists)]
         if key in settings.stopped:
             gates.append(stop_additions("config", "mend what `nestaudience check` lists for this audience", exit_code=2))
         if audience.controller.key in malformed:
@@ -72,6 +73,13 @@ def closed_gates(
             gates.append(stop_additions("destination_absent", "give the destination its credentials", exit_code=2))
         found[key] = tuple(gates)
     return found
+
+
+def _account_gate(key: AudienceKey, lists: ListStates) -> list[Gate]:
+    """A run that meets it sends no removal either; they count as owed, so that their clock runs."""
+    if key not in lists.elsewhere:
+        return []
+    return [stop_additions("wrong_account", "name the ad account again to which the list is bound")]
 
 
 def _list_gates(key: AudienceKey, lists: ListStates) -> list[Gate]:

@@ -74,8 +74,8 @@ class GoogleDataManager:
     def find_list(self, account: Account, code: str) -> ListFacts | None:
         """The account's own list with this code, or None when the account, read with our credentials, has none.
 
-        Raises `NeedsFix` when two lists carry the code, when the list takes another kind of data, or when the answer is of
-        another account.
+        Raises `NeedsFix` when two lists carry the code or the list takes another kind of data, and `MustStop` when the answer is
+        of another account.
         """
         where = "google_data_manager.find_list"
         found = [
@@ -113,7 +113,7 @@ class GoogleDataManager:
         answer = self._ask(lambda: self._clients.lists.get_user_list(request=request, **options))
         if not isinstance(answer, Trouble):
             if not _is_of(answer, parent):
-                raise _error("account_wrong", where)
+                raise _error("wrong_account", where)
             return facts_of(answer)
         if answer.status not in {StatusCode.NOT_FOUND, StatusCode.PERMISSION_DENIED} and answer.code != "list_gone":
             raise _raised(answer, where)
@@ -227,7 +227,7 @@ class GoogleDataManager:
                 if not is_owned(item):
                     continue
                 if not _is_of(item, parent):
-                    raise _error("account_wrong", where)
+                    raise _error("wrong_account", where)
                 yield item
             if not page.next_page_token or page.next_page_token == page_token:
                 return

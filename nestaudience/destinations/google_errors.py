@@ -59,6 +59,7 @@ REMEDIES: Final[dict[str, Remedy]] = {
     "request_unknown": Remedy(NotKnown, "Google does not know this request; treat it as sent, and send it again"),
     "terms_missing": Remedy(NeedsFix, "accept the Customer Match terms in the ad account, and record it in the configuration"),
     "unauthenticated": Remedy(NeedsFix, "renew the credentials: Google did not accept them"),
+    "wrong_account": Remedy(MustStop, "Google says that the list is another account's; compare binding and credentials"),
     "unsupported": Remedy(NeedsFix, "update the Google client library, and check the endpoint: the method is not offered there"),
     # These may come from the network or from a tired server. For a read they mean: later. For a write see `LOST`.
     "aborted": Remedy(TryAgain, "try again later"),

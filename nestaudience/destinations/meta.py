@@ -8,6 +8,7 @@ and counts. This is the only file that names the SDK and its HTTP library, whose
 https://developers.facebook.com/documentation/ads-commerce/marketing-api/audiences/guides/custom-audiences (read 2026-11).
 """
 
+import http.client
 import logging
 import re
 import time
@@ -189,7 +190,7 @@ class Meta:
         answer = self._ask((_number(target.list_id, where),), {"fields": LIST_FIELDS})
         if not isinstance(answer, Trouble):
             if account_of(answer) != target.account.account_id or str(answer.get("id")) != target.list_id:
-                raise _error("account_wrong", where)
+                raise _error("wrong_account", where)
             self._owners[target.list_id] = target.account.account_id
             return facts_of(answer)
         if answer.code != "list_gone":
@@ -226,9 +227,9 @@ class Meta:
     def prepare(self, target: Target, batch: Batch) -> Prepared:
         """Build the one request of a batch: at most 10 000 digests made by Meta's rule, else ValueError.
 
-        A request to Meta names no ad account, so a list whose account this object has not read yet is read first. Raises `NeedsFix`
-        when the list is another account's, and for an addition while the configuration does not record that the terms were
-        accepted: no digest leaves then.
+        A request to Meta names no ad account, so a list whose account this object has not read yet is read first. Raises `MustStop`
+        when the list is another account's, and `NeedsFix` for an addition while the configuration does not record that the terms
+        were accepted: no digest leaves then.
         """
         where = "meta.prepare"
         _account_path(target.account, where)
@@ -238,7 +239,7 @@ class Meta:
         if target.list_id not in self._owners and self.read_list(target) is None:
             raise _error("list_gone", where)
         if self._owners[target.list_id] != target.account.account_id:
-            raise _error("account_wrong", where)
+            raise _error("wrong_account", where)
         return prepare_request(target, batch)
 
     def send(self, prepared: Prepared) -> Receipt:
@@ -340,10 +341,12 @@ def _kind_of(error: Exception) -> str:
 
 
 def silence() -> None:
-    """Switch off every logger of the SDK and below: at DEBUG they print the URL of each call, which holds the token.
+    """Switch off every logger of the SDK and below: at DEBUG they print the URL of each call, which holds the token. Python's own HTTP client
+    prints whole requests to standard output when its debugging is on.
 
     Called before each call, because a program that configures its logging later switches all loggers on again.
     """
+    http.client.HTTPConnection.debuglevel = 0
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.startswith(_LOUD):
             logger.disabled = True

@@ -169,7 +169,8 @@ class ListFacts:
 class Destination(Protocol):
     """The transport to one recipient.
 
-    Every method may raise `NeedsFix` (credentials, permissions, terms), `TryAgain` (busy, down; nothing happened) and nothing else.
+    Every method may raise `NeedsFix` (credentials, permissions, terms), `TryAgain` (busy, down; nothing happened), `MustStop`
+    (`wrong_account`: the platform speaks of another account than was asked for) and nothing else.
     `send` raises nothing: whatever happens on the way is a receipt.
     """
 

@@ -66,6 +66,12 @@ class FaultQueue:
                     return fault
         return None
 
+    @property
+    def waiting(self) -> tuple[Fault, ...]:
+        """The faults that have not met all their calls yet."""
+        with self._lock:
+            return tuple(fault for fault, _ in self._waiting)
+
     def clear(self) -> None:
         """Forget every fault that still waits."""
         with self._lock:

@@ -19,6 +19,7 @@ EXAMPLE = Path(__file__).parents[2] / "config" / "nestaudience.toml"
 COFFEE = AudienceKey("hemkraft/coffee_lovers/google")
 CRIME = AudienceKey("bokhyllan/crime_readers/google")
 BOOKS = frozenset({CRIME, AudienceKey("bokhyllan/lapsed_readers/google")})
+SOUND = frozenset({AudienceKey("computime/bought_audio_12m/google"), AudienceKey("computime/viewed_laptops_30d/google")})
 SECRET = "Xk9-very-private"
 
 
@@ -122,6 +123,7 @@ PLACES = [
     ("destinations.0.terms_accepted_by", ..., "all"),
     ("ad_accounts.1.account_id", "x", BOOKS),
     ("ad_accounts.1.account_id", ..., BOOKS),
+    ("ad_accounts.1.account_id", "1110000001", BOOKS | SOUND),
     ("segments.2.approval", ..., frozenset({CRIME})),
     ("segments.2.data_inputs", ["support_cases"], frozenset({CRIME})),
     ("audiences.4.number", 0, frozenset({COFFEE})),

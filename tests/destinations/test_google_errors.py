@@ -18,7 +18,7 @@ from google.ads import datamanager_v1 as dm
 from nestaudience.destinations.google_data_manager import GoogleDataManager
 from nestaudience.destinations.google_errors import LOST, REASONS, REMEDIES, STATUSES, remedy_of
 from nestaudience.destinations.port import Account, Batch, ConsentSignals, ListSpec, NoReceipt, Refused, Target
-from nestaudience.errors import NeedsFix, NestAudienceError, NotKnown, TryAgain
+from nestaudience.errors import MustStop, NeedsFix, NestAudienceError, NotKnown, TryAgain
 from nestaudience.hashing.digests import Digests
 from nestaudience.sandbox.google_refusals import Refusal
 from nestaudience.vocabulary import Operation, Recipient
@@ -158,16 +158,16 @@ def test_an_answer_about_another_account_is_never_believed(pair: tuple[Answering
     name = "accountTypes/GOOGLE_ADS/accounts/11122233334/userLists/7000000001"
     other = dm.UserList(name=name, id=7000000001, integration_code="c")
     server.answer = lambda context: dm.UserList.serialize(other)
-    with pytest.raises(NeedsFix) as caught:
+    with pytest.raises(MustStop) as caught:
         google.read_list(TARGET)
-    assert caught.value.code == "account_wrong"
+    assert caught.value.code == "wrong_account"
     with pytest.raises(NotKnown):
         google.create_list(ACCOUNT, ListSpec("c", "n", 30))
     page = dm.ListUserListsResponse(user_lists=[other])
     server.answer = lambda context: dm.ListUserListsResponse.serialize(page)
-    with pytest.raises(NeedsFix) as caught:
+    with pytest.raises(MustStop) as caught:
         google.find_list(ACCOUNT, "c")
-    assert caught.value.code == "account_wrong"
+    assert caught.value.code == "wrong_account"
 
 
 def test_a_denied_list_is_gone_only_if_the_account_says_so(pair: tuple[AnsweringServer, GoogleDataManager]) -> None:

@@ -39,7 +39,7 @@ from nestaudience.destinations.port import (
     Succeeded,
     Target,
 )
-from nestaudience.errors import NeedsFix, TryAgain
+from nestaudience.errors import MustStop, NeedsFix, TryAgain
 from nestaudience.hashing.digests import Digests
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.faults import Fault, FaultKind
@@ -219,9 +219,9 @@ def test_a_list_is_bound_to_the_account_that_meta_names(sandbox: MetaSandbox, me
     target = ready(meta)
     for destination in (meta, Meta(settings(sandbox))):
         for operation in Operation:
-            with pytest.raises(NeedsFix) as caught:
+            with pytest.raises(MustStop) as caught:
                 destination.prepare(Target(OTHER, target.list_id), batch(operation, "a"))
-            assert caught.value.code == "account_wrong"
+            assert caught.value.code == "wrong_account"
     fresh = Meta(settings(sandbox))
     assert fresh.prepare(target, batch(ADD, "a")).contents().account_id == ACCOUNT.account_id
     reads = sandbox.reads
@@ -529,7 +529,7 @@ def test_a_list_is_gone_only_if_the_account_says_so(pair: tuple[AnsweringHttp, M
         ask(told({"data": []}))
     assert caught.value.code == "permission_denied"
     server.always(told({**ITEM, "id": "2"}))
-    with pytest.raises(NeedsFix):
+    with pytest.raises(MustStop, match="wrong_account"):
         meta.read_list(TARGET)
 
 

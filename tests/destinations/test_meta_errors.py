@@ -237,7 +237,7 @@ def test_a_lost_answer_to_a_deletion_is_not_known(pair: tuple[AnsweringHttp, Met
 def test_a_list_of_another_account_is_never_deleted(pair: tuple[AnsweringHttp, Meta]) -> None:
     server, meta = pair
     server.always(told({**OURS, "account_id": "9"}))
-    assert_raised(lambda: meta.delete_list(TARGET), NeedsFix, "account_wrong")
+    assert_raised(lambda: meta.delete_list(TARGET), MustStop, "wrong_account")
     assert [call.method for call in server.calls] == ["GET"]
 
 
