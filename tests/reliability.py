@@ -3,7 +3,8 @@
     RELIABILITY_RESULTS=/tmp/results .venv/bin/pytest --long tests/killed      # each long form leaves a JSON file there
     RELIABILITY_RESULTS=/tmp/results .venv/bin/python -m tests.reliability     # the page
 
-A file is one part: `{"rows": [{"fault": ..., "runs": ..., "wrong": ..., "mutants": ..., "caught": ..., "leaks": ...}], "clocks": [...], "at": "2026-11-25"}`.
+A file is one part, any name with `.json`; `record` writes it, and so may any other test:
+    {"rows": [{"fault": "...", "runs": 1, "wrong": 0, "mutants": null, "caught": null, "leaks": null}], "clocks": [], "at": "2026-11-25"}
 Whatever a part does not count is left out of its rows. A test that fails leaves no file: there are no rows of failures.
 """
 
@@ -20,8 +21,8 @@ PLACE: Final = "RELIABILITY_RESULTS"
 PAGE: Final = Path(__file__).parents[1] / "docs" / "reliability.md"
 HEAD: Final = """# Reliability: what was tried, and what came of it
 
-Made by the long forms of the tests (`tests/reliability.py` says how); not written by hand. A row stands here only when its test passed: no list differed
-from consent by one person after the next run, nobody joined without consent, every request had its entry, and the log verified.
+Made by the long forms of the tests (`tests/reliability.py` says how); not written by hand. A row stands here only when its test passed: after the
+next run no list differed from consent by one person, nobody joined without consent, every request had its entry, and the log verified.
 
 """
 

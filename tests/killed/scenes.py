@@ -1,4 +1,4 @@
-"""An installation with both platforms, opened again and again at one moment of its life, whose runs are processes of their own that end where a test says.
+"""An installation with both platforms, opened again and again at one moment of its life. Its runs are processes that end where a test says.
 
     past = live_until_today(folder)                 # once: a night, its results, and a day with noes and newcomers
     with Scene(past, tmp_path) as scene:
@@ -7,8 +7,8 @@
         scene.killed("nightly", 17)                 # SIGKILL at the 17th of them
         scene.held_to_the_rules()                   # runs again, and again after the platforms applied everything
 
-Nothing is replaced. The child process watches itself by what Python and SQLAlchemy offer for it: an audit hook on files, events of the engine that the run
-opened, and destinations that count their calls. Processes come from a server that has imported everything already and opened nothing.
+Nothing is replaced. The child process watches itself by what Python and SQLAlchemy offer for it: an audit hook on files, events of the engine that
+the run opened, and destinations that count their calls. Processes come from a server that has imported everything already and opened nothing.
 """
 
 import json
@@ -322,9 +322,7 @@ class Scene(SandboxWorld):
             ids = {remote.list_no: remote.list_id for remote in parts.memory.lists()}
             held = parts.memory.held(self.clock.now())
             found: dict[str, set[bytes]] = {list_id: set() for list_id in ids.values()}
-            for list_no, token in zip(
-                held.column("list_no").to_pylist(), held.column("digest_token").to_pylist(), strict=True
-            ):
+            for list_no, token in zip(held.column("list_no").to_pylist(), held.column("digest_token").to_pylist(), strict=True):
                 found[ids[list_no]].add(token)
         return {list_id: frozenset(tokens) for list_id, tokens in found.items()}
 
