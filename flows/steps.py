@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import uuid4
@@ -23,6 +24,7 @@ import flows  # noqa: F401  (sets Prefect's settings before Prefect is imported)
 from flows import artifacts
 from flows.fence import Stopped, fenced
 from nestaudience import core_dumps
+from nestaudience.interrupting import interruptible
 from nestaudience.jobs import NIGHTLY, Job
 from nestaudience.judging import Note, silent
 from nestaudience.parts import Parts
@@ -148,7 +150,8 @@ def deliver(key: str) -> End:
     here = held(key)
     with open_parts(here.config, clock=here.clock) as parts:
         job = here.orders(parts)
-        with Run(parts, job, actor=here.actor, note=here.note, patience=here.patience) as run:
+        begun = partial(Run, parts, job, actor=here.actor, note=here.note, patience=here.patience)
+        with interruptible() as interrupted, begun(interrupted=interrupted) as run:
             here.run = run
             audiences = judge(key)
             for audience in audiences:

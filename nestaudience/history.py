@@ -59,16 +59,24 @@ def read_history(entries: Iterable[dict[str, Any]]) -> "History":
     """Fold the entries of a log, in order of index."""
     runs: dict[str, PastRun] = {}
     incidents: list[Incident] = []
-    transfers = read_transfers(_watched(entries, runs, incidents))
-    return History(runs, transfers.values(), tuple(incidents))
+    times: list[dict[str, Any]] = []
+    transfers = read_transfers(_watched(entries, runs, incidents, times))
+    return History(runs, transfers.values(), tuple(incidents), tuple(times))
 
 
 class History:
-    """What the log tells of runs and transfers, by audience and list. `incidents` in their order."""
+    """What the log tells of runs and transfers, by audience and list. `incidents`, and `removal_times` as decoded entries, in their order."""
 
-    def __init__(self, runs: Mapping[str, PastRun], transfers: Iterable[Transfer], incidents: tuple[Incident, ...]) -> None:
+    def __init__(
+        self,
+        runs: Mapping[str, PastRun],
+        transfers: Iterable[Transfer],
+        incidents: tuple[Incident, ...],
+        removal_times: tuple[dict[str, Any], ...] = (),
+    ) -> None:
         self._runs = list(runs.values())
         self.incidents = incidents
+        self.removal_times = removal_times
         self._of_run: dict[tuple[str, str], list[Transfer]] = {}
         self._requests: dict[str, list[Request]] = {}
         for transfer in transfers:
@@ -152,7 +160,9 @@ def _removals_due(funnel: Mapping[str, Any]) -> int:
     return always + (0 if HOLDING_ORDINARY & set(funnel.get("gates", ())) else int(funnel.get("ordinary", 0)))
 
 
-def _watched(entries: Iterable[dict[str, Any]], runs: dict[str, PastRun], incidents: list[Incident]) -> Iterator[dict[str, Any]]:
+def _watched(
+    entries: Iterable[dict[str, Any]], runs: dict[str, PastRun], incidents: list[Incident], times: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Pass entries on, and take down what they say of runs and incidents."""
     for entry in entries:
         kind, fields, run_id = entry["type"], entry["fields"], entry["run_id"]
@@ -165,4 +175,6 @@ def _watched(entries: Iterable[dict[str, Any]], runs: dict[str, PastRun], incide
         elif kind == EntryType.INCIDENT:
             code, audience = str(fields.get("code", "")), str(fields.get("audience", ""))
             incidents.append(Incident(entry["index"], entry["at"], code, audience))
+        elif kind == EntryType.REMOVAL_TIMES:
+            times.append(entry)
         yield entry

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
+from nestaudience.audit.clocks import RemovalClock, removal_clocks
 from nestaudience.config.settings import Problem, Settings, ended
 from nestaudience.due import DueDate, due_dates
 from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY, History, Incident, PastRun, read_history
@@ -88,7 +89,7 @@ class Status:
 
     `gaps`: nights of the last 30 days without a run. `checkpoint` is (entries covered, root in base64), as kept: `audit verify` checks
     it. `unsettled`: accepted requests without a result. `overdue` ones, and removals, wait for more than 48 hours.
-    `incidents` are those of which nobody was told yet; `due` are days that are near or over.
+    `incidents` are those of which nobody was told yet; `due` are days that are near or over; `clocks` tell of the removals of the last 30 days.
     """
 
     at: datetime
@@ -106,6 +107,7 @@ class Status:
     problems: tuple[Problem, ...]
     incidents: tuple[Incident, ...]
     due: tuple[DueDate, ...]
+    clocks: tuple[RemovalClock, ...] = ()
 
     @property
     def exit_codes(self) -> tuple[int, ...]:
@@ -141,6 +143,7 @@ class Status:
             "problems": [problem.as_dict() for problem in self.problems],
             "incidents": [incident.as_dict() for incident in self.incidents],
             "due": [due.as_dict() for due in self.due],
+            "clocks": [clock.as_dict() for clock in self.clocks],
             "audiences": [audience.as_dict() for audience in self.audiences],
         }
 
@@ -170,6 +173,7 @@ def status(evidence: Evidence, settings: Settings, now: datetime) -> Status:
         problems=settings.problems,
         incidents=tuple(incident for incident in history.incidents if incident.key not in told),
         due=due_dates(settings, now.astimezone(STOCKHOLM).date()),
+        clocks=removal_clocks(entry for entry in history.removal_times if _moment(entry["at"]) > now - GAPS_SHOWN),
     )
 
 

@@ -14,6 +14,7 @@ wrong with a list, a destination or a part of the configuration is written down,
 backfill is the same path with a filter.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -23,23 +24,26 @@ from pathlib import Path
 import nestaudience
 from nestaudience.config.load import to_text
 from nestaudience.config.settings import Audience
+from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields
 from nestaudience.delivery.last_look import LastLook
 from nestaudience.delivery.lists import ELSEWHERE, WRONG_ACCOUNT, bind_list, confirm_list, delete_list, wrong_account
 from nestaudience.delivery.salts import Salts
+from nestaudience.delivery.settle import Answered
 from nestaudience.delta.gates import Gate
 from nestaudience.errors import NestAudienceError
+from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.jobs import NIGHTLY, SETTLING, Job
 from nestaudience.judging import Judged, Note, judge, settle, silent
 from nestaudience.ledger.anchor import anchor
 from nestaudience.ledger.checkpoint import SignedCheckpoint
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
-from nestaudience.ledger.log import TransferLog
+from nestaudience.ledger.log import NewEntry, TransferLog
 from nestaudience.parts import Parts
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, Operation, Purpose, RunId, RunKind
-from nestaudience.withdrawals import judge_withdrawals
+from nestaudience.withdrawals import judge_withdrawals, watermarks
 
 
 @dataclass(slots=True)
@@ -74,17 +78,27 @@ class Run:
     """One run that writes. Use as a context manager; call `judge`, `remove` and `add` in this order, for every audience."""
 
     def __init__(
-        self, parts: Parts, job: Job = NIGHTLY, *, actor: str = "cli", note: Note = silent, patience: timedelta = timedelta(0)
+        self,
+        parts: Parts,
+        job: Job = NIGHTLY,
+        *,
+        actor: str = "cli",
+        note: Note = silent,
+        patience: timedelta = timedelta(0),
+        interrupted: Interrupted = never,
     ) -> None:
         self.parts = parts
         self.note = note
         self.job = job
         self._actor = actor
         self._patience = patience
+        self._interrupted = interrupted
         self._stack = ExitStack()
         self._leases: list[Lease] = []
         self._owed: set[AudienceKey] = set()
         self._elsewhere: set[AudienceKey] = set()
+        self._answered: tuple[Answered, ...] = ()
+        self._marks: dict[str, datetime] = {}
         self.started: datetime
         self.outcome: Outcome
         self.judged: Judged
@@ -98,7 +112,7 @@ class Run:
         parts = self.parts
         run_id = RunId(uuid7(parts.clock(), parts.randomness(10)))
         with ExitStack() as stack:
-            waiting = leased(parts.evidence.engine, WRITER, run_id, parts.clock, patience=self._patience)
+            waiting = leased(parts.evidence.engine, WRITER, run_id, parts.clock, patience=self._patience, sleep=self._wait)
             self._leases.append(stack.enter_context(waiting))
             self.started = parts.clock()
             self.outcome = Outcome(run_id, self.started.astimezone(STOCKHOLM).date().isoformat())
@@ -118,6 +132,7 @@ class Run:
             parts.randomness,
             self._context,
             self._told,
+            self._interrupted,
         )
         settings = parts.settings
         begun: dict[str, Value] = {"night": self.outcome.night, "environment": settings.environment.value, **self.job.fields()}
@@ -133,6 +148,12 @@ class Run:
         for error in parts.absent.values():
             self.outcome.errors.append(error)
 
+    def _wait(self, seconds: float) -> None:
+        """Wait for a lease. Raises `TryAgain`: `interrupted` when this process was asked to end meanwhile."""
+        time.sleep(seconds)
+        if self._interrupted():
+            raise interruption(WRITER)
+
     def _told(self, audience: str, operation: str, people: int) -> None:
         """After every request: the run is still at work, so nobody may take its leases."""
         for lease in self._leases:
@@ -145,6 +166,7 @@ class Run:
     def settle(self) -> int:
         """(2) alone, for a run that does nothing else: how many requests have a result now."""
         asked = settle(self.parts, self.started, self.tools)
+        self._answered = asked.answered
         self.outcome.settled, self.outcome.waiting = len(asked.answered), asked.waiting
         self.outcome.errors += asked.errors
         return len(asked.answered)
@@ -153,6 +175,7 @@ class Run:
         """(2) to (4), and the entries that say so. The audiences in the job's scope, in order."""
         self.judged = self._stack.enter_context(self._judging())
         judged, outcome = self.judged, self.outcome
+        self._answered = judged.asked.answered
         outcome.settled, outcome.waiting = len(judged.asked.answered), judged.asked.waiting
         outcome.errors += judged.unreachable
         counts: dict[str, Value] = dict(judged.screened.counts)
@@ -167,6 +190,8 @@ class Run:
                 entries.append((EntryType.FUNNEL, self._context(audience.controller.key), funnel_fields(plan)))
         self.log.append(entries)
         self._stop_elsewhere()
+        if any(plan.removals_to_send for plan in judged.plans):
+            self._marks = watermarks(self.log)
         few = None if self.job.since is None else judged.held.persons()
         self._salts = Salts(judged.screened.connection, self.parts.memory, self.parts.randomness, few)
         self._look = LastLook(self.parts.store, judged.screened, self.parts.settings.rules(), self.parts.tokens, self.parts.clock)
@@ -194,7 +219,9 @@ class Run:
         plan = self.judged.delta.plans[key]
         if plan.removals_to_send and key not in self._elsewhere:
             self._salts.admit("SELECT person_token FROM removal")
-            if not self._deliver(key, lambda delivery: delivery.remove(self._intent(key))):
+            if self._deliver(key, lambda delivery: delivery.remove(self._intent(key))):
+                self.outcome.sent[key].times.measured["recorded_to_visible"] += recorded_to_visible(self.judged.delta, key)
+            else:
                 self._owed.add(key)
 
     def add(self, key: AudienceKey) -> None:
@@ -234,12 +261,25 @@ class Run:
             "errors": sorted({error.code for error in outcome.errors}),
             "watermarks": self._watermarks(),
         }
-        _, signed = self.log.append_and_seal([(EntryType.RUN_FINISHED, self._context(""), fields)])
+        _, signed = self.log.append_and_seal([*self._times(), (EntryType.RUN_FINISHED, self._context(""), fields)])
         outcome.checkpoint = signed.note
         place = self.parts.settings.ledger.anchor_directory
         if place is not None:
             self._anchor(self.parts.evidence.base / place, signed)
         return outcome
+
+    def _times(self) -> list[NewEntry]:
+        """An entry for each list that somebody was taken off, or is known to be off by now: how long that took."""
+        audiences = self.parts.settings.audiences
+        times = {key: sent.times for key, sent in self.outcome.sent.items()}
+        done = [a.batch for a in self._answered if a.batch.operation is Operation.REMOVE and a.answer.state == "confirmed"]
+        of_list = {remote.list_no: remote.audience for remote in self.parts.memory.lists()} if done else {}
+        for batch in done:
+            found = times.setdefault(of_list[batch.list_no], RemovalTimes())
+            found.add("accepted_to_done", datetime.fromisoformat(batch.sent_at), self.started, batch.people)
+        known = [(audiences[key], found) for key, found in times.items() if key in audiences]
+        said = [(audience, found.fields(audience.key, audience.recipient.key.value)) for audience, found in known]
+        return [(EntryType.REMOVAL_TIMES, self._context(audience.controller.key), fields) for audience, fields in said if fields]
 
     def _watermarks(self) -> dict[str, Value]:
         """Destination -> up to when every no that the store showed was sent to all its lists. Nothing for a destination that some list owes."""
@@ -279,6 +319,10 @@ class Run:
     def _holding(self, key: AudienceKey, work: Callable[[Line], None]) -> bool:
         """Work on a list while holding its lease; True when all went well. What goes wrong stops this list only."""
         failure: NestAudienceError | None = None
+        if self._interrupted():
+            if not any(error.code == "interrupted" for error in self.outcome.errors):
+                self.outcome.errors.append(interruption(key))
+            return False
         try:
             with leased(self.parts.evidence.engine, f"list:{key}", self.outcome.run_id, self.parts.clock) as lease:
                 self._leases.append(lease)
@@ -306,7 +350,7 @@ class Run:
         else:
             confirm_list(audience, remote, destination, self.tools)
         size = min(destination.batch_size, self.parts.settings.destinations[name].batch_size)
-        return Line(audience, remote, destination, size)
+        return Line(audience, remote, destination, size, self._marks.get(name))
 
     def _intent(self, key: AudienceKey) -> Callable[[str, Operation, int], None]:
         audience = self.parts.settings.audiences[key]
@@ -344,10 +388,16 @@ class Run:
 
 
 def run(
-    parts: Parts, job: Job = NIGHTLY, *, actor: str = "cli", note: Note = silent, patience: timedelta = timedelta(0)
+    parts: Parts,
+    job: Job = NIGHTLY,
+    *,
+    actor: str = "cli",
+    note: Note = silent,
+    patience: timedelta = timedelta(0),
+    interrupted: Interrupted = never,
 ) -> Outcome:
-    """A whole run, in one call: steps (1) to (8). The nightly one when nothing else is ordered."""
-    with Run(parts, job, actor=actor, note=note, patience=patience) as this:
+    """A whole run, in one call: steps (1) to (8). The nightly one when nothing else is ordered. `interrupted` is asked between two requests."""
+    with Run(parts, job, actor=actor, note=note, patience=patience, interrupted=interrupted) as this:
         return through(this)
 
 

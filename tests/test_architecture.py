@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "logs": set(),
     "core_dumps": set(),
+    "interrupting": {"errors"},
     "hashing": WORDS,
     "screening": WORDS | STORE | {"hashing"},
     "delta": WORDS | STORE | {"screening", "config.settings"},
@@ -36,12 +37,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "destinations": WORDS | {"destinations.port"},
     "ledger": WORDS,
     # the path
-    "delivery": WORDS | STORE | {"hashing", "screening", "delta", "ledger", "destinations.port", "config.settings"},
+    "delivery": WORDS
+    | STORE
+    | {"interrupting", "hashing", "screening", "delta", "ledger", "destinations.port", "config.settings"},
     "jobs": WORDS | {"config.settings"},
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
     "judging": WORDS | STORE | {"hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
     "withdrawals": WORDS | STORE | {"judging", "screening", "delta", "delivery", "ledger", "parts", "jobs"},
-    "sync": WORDS | {"judging", "withdrawals", "hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
+    "sync": WORDS
+    | {
+        "interrupting",
+        "judging",
+        "withdrawals",
+        "hashing",
+        "screening",
+        "delta",
+        "delivery",
+        "ledger",
+        "config",
+        "parts",
+        "jobs",
+    },
     "transports": WORDS | {"destinations", "config.schema"},
     "stores": WORDS | {"customers", "config.schema", "transports"},
     "wiring": WORDS | {"hashing", "screening", "ledger", "destinations", "config", "parts", "transports", "stores"},
@@ -61,6 +77,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": WORDS | {"screening.rules", "ledger.keys"},
     "flows": WORDS
     | {
+        "interrupting",
         "withdrawals",
         "watching",
         "judging",

@@ -11,6 +11,7 @@ def withdrawals(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Take off every list, now, whoever said no since the last look; nobody joins, and what merely went missing waits for the night."""
     with guarded(as_json):
         from nestaudience.errors import NeedsFix
+        from nestaudience.interrupting import interruptible
         from nestaudience.sync import run
         from nestaudience.wiring import open_parts
         from nestaudience.withdrawals import withdrawals_job
@@ -19,8 +20,8 @@ def withdrawals(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
             job = withdrawals_job(parts, parts.clock(), due_only=False)
             if job is None:
                 raise NeedsFix("no_watermark", "the transfer log", "run `nestaudience run nightly` first: it reads everything")
-            with output.progress(watched=not as_json) as watch:
-                outcome = run(parts, job, note=watch)
+            with interruptible() as interrupted, output.progress(watched=not as_json) as watch:
+                outcome = run(parts, job, note=watch, interrupted=interrupted)
         if as_json:
             output.as_json(outcome_document(outcome))
         else:

@@ -9,6 +9,7 @@ from nestaudience.cli import output
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 
 if TYPE_CHECKING:
+    from nestaudience.audit.clocks import RemovalClock
     from nestaudience.ledger.told import ToldAlert
     from nestaudience.status import AudienceStatus, Status
     from nestaudience.watching import Told
@@ -73,6 +74,8 @@ def show_status(found: "Status") -> None:
         for note in notes_on(audience, found.at):
             output.say(f"- {audience.audience}: {note}")
     output.say(f"Requests that were accepted and have no result yet: {found.unsettled}.")
+    if found.clocks:
+        output.say(f"Noes of the last 30 days, at most: {'; '.join(clock_line(clock) for clock in found.clocks)}.")
     if found.checkpoint is not None:
         output.say(f"Log: {found.entries} entries; last checkpoint covers {found.checkpoint[0]}, root {found.checkpoint[1]}")
     if found.due:
@@ -116,6 +119,14 @@ def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
     if audience.runs_out_on:
         notes.append(f"nobody joins; runs out on {audience.runs_out_on}")
     return notes
+
+
+def clock_line(clock: "RemovalClock") -> str:
+    """One clock at one recipient in a few words, in minutes."""
+    words = clock.clock.replace("_to_", " to ")
+    return (
+        f"{clock.recipient} {words}: 95 of 100 in {-(-clock.p95 // 60)} min, all {clock.people} in {-(-clock.longest // 60)} min"
+    )
 
 
 def age(since: str, now: datetime) -> str:

@@ -20,7 +20,9 @@ import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
 from nestaudience.config.settings import Audience
+from nestaudience.delivery.added_rows import signals_of, tried_before
 from nestaudience.delivery.answers import Answer, answer_of
+from nestaudience.delivery.clocks import RemovalTimes
 from nestaudience.delivery.guard import inspect
 from nestaudience.delivery.held import Held
 from nestaudience.delivery.last_look import LastLook
@@ -35,6 +37,7 @@ from nestaudience.destinations.port import (
     NoReceipt,
     Receipt,
     Refused,
+    Succeeded,
     Target,
 )
 from nestaudience.errors import MustStop
@@ -42,6 +45,7 @@ from nestaudience.hashing.commitments import key_of_list, membership_leaves
 from nestaudience.hashing.digests import Digests
 from nestaudience.hashing.sealing import seal
 from nestaudience.hashing.tokens import Tokens
+from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.keys import KeyRing, Randomness
 from nestaudience.ledger.log import TransferLog, keep_batch_leaves
@@ -65,6 +69,7 @@ class Sent:
     unknown: dict[str, int] = field(default_factory=dict)
     kept_back: int = 0
     late: int = 0
+    times: RemovalTimes = field(default_factory=RemovalTimes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ class Tools:
     context: Callable[[str], Context]
     """Controller -> the context of its entries."""
     tell: Tell = lambda audience, operation, people: None
+    interrupted: Interrupted = never
+    """Asked between two requests: True ends the delivery there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,8 @@ class Line:
     destination: Destination
     batch_size: int
     """How many people a request may hold: the destination's limit, or the configuration's where that is smaller."""
+    watermark: datetime | None = None
+    """Up to when every no that the store showed was sent here before this run (UTC); None when no run did that yet."""
 
     @property
     def target(self) -> Target:
@@ -101,7 +110,7 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class _People:
     """The people of one request, columns in one order: digests, `person_token` uuid; for additions `account_token` uuid and `digest` (token)
-    uuid, for removals the ledger rows that end.
+    uuid, for removals the ledger rows that end, how many noes are new, and since when at the latest they were visible.
     """
 
     digests: Digests
@@ -109,6 +118,8 @@ class _People:
     account_tokens: pa.Array | None
     digest_tokens: pa.Array | None
     ended: list[int]
+    noes: int = 0
+    since: datetime | None = None
 
 
 class Delivery:
@@ -136,6 +147,7 @@ class Delivery:
         size = self._line.batch_size
         recipient = self._line.destination.recipient
         for number, first in enumerate(range(0, rows.num_rows, size)):
+            self._go_on()
             some = rows.slice(first, size)
             lists = some.column("held_nos").combine_chunks()
             representative = pc.list_element(lists, 0)
@@ -145,8 +157,12 @@ class Delivery:
                 None,
                 None,
                 self._held.member_ids(lists.flatten()).to_pylist(),
+                pc.sum(pc.and_not(some.column("is_no"), some.column("owed"))).as_py(),
+                self._line.watermark,
             )
-            repeat = bool(pc.any(some.column("owed")).as_py())
+            again = pc.sum(some.column("owed")).as_py()
+            self.sent.times.again += again
+            repeat = again > 0
             self._request(transfer, number, Operation.REMOVE, people, None, attempt=2 if repeat else 1, repeat=repeat)
             self._mark_leaving(some)
 
@@ -158,7 +174,7 @@ class Delivery:
         transfer = self._transfer_id()
         intent(transfer, Operation.ADD, rows.num_rows)
         size = self._line.batch_size
-        fresh, again = _tried_before(rows)
+        fresh, again = tried_before(rows)
         parts = [fresh.slice(first, size) for first in range(0, fresh.num_rows, size)]
         for number, part in enumerate(parts):
             self._add_batch(transfer, number, part)
@@ -169,6 +185,7 @@ class Delivery:
         self._leave_now(transfer, self._look.at_batch(self._line.audience.rule, rows.slice(0, 0)).leaving)
 
     def _add_batch(self, transfer: str, number: int, rows: pa.Table, *, attempt: int = 1) -> None:
+        self._go_on()
         look = self._look.at_batch(self._line.audience.rule, rows)
         self._leave_now(transfer, look.leaving)
         if self._tools.clock() - look.at > LOOK_LASTS:  # the removals took long: look again, there are none left now
@@ -187,7 +204,7 @@ class Delivery:
             kept.column("digest").combine_chunks(),
             [],
         )
-        signals = _signals(kept) if self._line.destination.recipient is Recipient.GOOGLE else None
+        signals = signals_of(kept) if self._line.destination.recipient is Recipient.GOOGLE else None
         first_id = self._request(transfer, number, Operation.ADD, people, signals, attempt=attempt)
         self._remember_sent(kept, first_id)
 
@@ -210,7 +227,8 @@ class Delivery:
                 self._held.member_ids(held_nos.flatten()).to_pylist()
                 + some.column("member_ids").combine_chunks().flatten().to_pylist()
             )
-            people = _People(digests, some.column("person_token").combine_chunks(), None, None, ended)
+            seen = self._delta.screened.now  # they were not visible when the run judged
+            people = _People(digests, some.column("person_token").combine_chunks(), None, None, ended, some.num_rows, seen)
             self._mark_leaving(some)
             self._request(transfer, 0, Operation.REMOVE, people, None, late=True)
 
@@ -250,9 +268,24 @@ class Delivery:
                 tools.memory.mark_removed(connection, people.ended, batch_no)
 
         tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)
-        receipt = line.destination.send(prepared)
+        sent_at, receipt = tools.clock(), line.destination.send(prepared)
         self._answer(transfer, batch, batch_no, receipt)
+        self._measure(operation, people, receipt, sent_at)
         return first_id[0]
+
+    def _measure(self, operation: Operation, people: _People, receipt: Receipt, sent_at: datetime) -> None:
+        """The clocks of a removal that was accepted just now."""
+        if operation is Operation.ADD or not isinstance(receipt, Accepted):
+            return
+        now, times = self._tools.clock(), self.sent.times
+        times.add("visible_to_accepted", people.since, now, people.noes)
+        if isinstance(receipt.settlement, Succeeded):
+            times.add("accepted_to_done", sent_at, now, len(people.digests))
+
+    def _go_on(self) -> None:
+        """Between two requests. Raises `TryAgain`: `interrupted` when this process was asked to end."""
+        if self._tools.interrupted():
+            raise interruption(self._line.audience.key)
 
     def _answer(self, transfer: str, batch: Batch, batch_no: int, receipt: Receipt) -> None:
         """Write down what the platform said, and count it."""
@@ -379,24 +412,3 @@ class Delivery:
 
     def _transfer_id(self) -> str:
         return uuid7(self._tools.clock(), self._tools.randomness(10))
-
-
-def _tried_before(rows: pa.Table) -> tuple[pa.Table, dict[int, list[pa.Table]]]:
-    """The additions that are sent as usual; and, by the batch of which the platform refused some, the two halves in which its people go once more."""
-    column = rows.column("again")
-    groups = {}
-    for batch_no in pc.unique(column.filter(pc.greater(column, 0))).to_pylist():
-        some = rows.filter(pc.equal(column, batch_no))
-        middle = (some.num_rows + 1) // 2
-        groups[int(batch_no)] = [half for half in (some.slice(0, middle), some.slice(middle)) if half.num_rows]
-    return rows.filter(pc.equal(column, 0)), groups
-
-
-def _signals(rows: pa.Table) -> ConsentSignals:
-    """What all grants of a batch cover. Raises `MustStop`: `consent_signals` when one of them covers less: nobody such is eligible."""
-    signals = pc.unique(rows.column("signals")).to_pylist()
-    if signals != [3]:
-        raise MustStop(
-            "consent_signals", "a batch of additions", "nothing was sent: a grant does not cover both signals; report it"
-        )
-    return ConsentSignals(ad_user_data=bool(signals[0] & 1), ad_personalization=bool(signals[0] & 2))

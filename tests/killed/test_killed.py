@@ -1,0 +1,104 @@
+"""Runs that are really killed: SIGKILL before and after every kind of write and request, at both platforms; the next run always ends in exact lists.
+
+Nobody is lost, nobody who said no stays, nobody joins whom the rules do not want, and the log verifies with every entry that was ever sealed. The
+long form kills at every single event of a night, of a run for withdrawals, of a run that settles, and of a first night.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from reliability import Row, record
+from scenes import Past, Scene, live_until_today
+
+POINTS = (
+    ("nightly", "after commit lease", 1),
+    ("nightly", "before commit log_entry", 1),
+    ("nightly", "after commit log_entry", 1),
+    ("nightly", "before head is written", 2),
+    ("nightly", "before head takes its place", 3),
+    ("nightly", "after head took its place", 4),
+    ("nightly", "after commit checkpoint", 5),
+    ("nightly", "before google_data_manager read_list", 1),
+    ("nightly", "after commit log_entry batch_leaves batch membership", 1),
+    ("nightly", "before commit log_entry batch_leaves batch membership", 1),
+    ("nightly", "after commit log_entry batch_leaves batch membership", -1),
+    ("nightly", "before google_data_manager remove", 1),
+    ("nightly", "after google_data_manager remove", 2),
+    ("nightly", "before meta remove", 2),
+    ("nightly", "after meta remove", 1),
+    ("nightly", "before google_data_manager add", 1),
+    ("nightly", "after google_data_manager add", 2),
+    ("nightly", "before meta add", 2),
+    ("nightly", "after meta add", 1),
+    ("nightly", "before commit log_entry batch", -1),
+    ("nightly", "after commit log_entry", -1),
+    ("nightly", "before anchor is written", 1),
+    ("withdrawals", "after google_data_manager remove", 1),
+    ("withdrawals", "before meta remove", 1),
+    ("withdrawals", "after commit log_entry batch", 1),
+)
+"""Job, event, and which one of that name; from the end when negative."""
+IN_REQUESTS = (
+    ("nightly", "RemoveAudienceMembers"),
+    ("nightly", "AddUsers"),
+    ("nightly", "IngestAudienceMembers"),
+    ("withdrawals", "RemoveUsers"),
+)
+"""Job, and the call that the platform holds while the run is killed; it has its effect."""
+
+
+@pytest.fixture(scope="module")
+def today(tmp_path_factory: pytest.TempPathFactory) -> Past:
+    return live_until_today(tmp_path_factory.mktemp("today"))
+
+
+@pytest.fixture(scope="module")
+def told(today: Past, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[int]]]:
+    """Job -> event -> its numbers in a run that nobody kills."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for job in ("nightly", "withdrawals"):
+        numbers = defaultdict(list)
+        with Scene(today, tmp_path_factory.mktemp(job)) as scene:
+            for number, name in enumerate(scene.events(job), 1):
+                numbers[name].append(number)
+        found[job] = dict(numbers)
+    return found
+
+
+@pytest.mark.parametrize(("job", "event", "which"), POINTS)
+def test_a_killed_run_is_followed_by_exact_lists(
+    today: Past, told: dict[str, dict[str, list[int]]], tmp_path: Path, job: str, event: str, which: int
+) -> None:
+    number = told[job][event][which - 1 if which > 0 else which]
+    with Scene(today, tmp_path) as scene:
+        assert scene.killed(job, number) == event
+        scene.held_to_the_rules()
+
+
+@pytest.mark.parametrize(("job", "method"), IN_REQUESTS)
+def test_a_run_that_is_killed_while_the_platform_answers(today: Past, tmp_path: Path, job: str, method: str) -> None:
+    with Scene(today, tmp_path) as scene:
+        scene.killed_in_request(job, method)
+        scene.held_to_the_rules()
+
+
+def test_a_night_has_every_kind_of_event(told: dict[str, dict[str, list[int]]]) -> None:
+    """What is counted is what there is: a table that is written, or a call that is made, under a new name would go unnoticed."""
+    for job, events in told.items():
+        before = {name.removeprefix("before ") for name in events if name.startswith("before ")}
+        after = {name.removeprefix("after ") for name in events if name.startswith("after ")}
+        assert {*before} - {"anchor is written", "head is written", "head takes its place"} == {*after} - {"head took its place"}
+        assert {(j, name) for j, name, _ in POINTS if j == job} <= {(job, name) for name in events}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("job", ["nightly", "withdrawals"])
+def test_every_event(today: Past, told: dict[str, dict[str, list[int]]], tmp_path: Path, job: str) -> None:
+    names = {number: name for name, numbers in told[job].items() for number in numbers}
+    for number, name in sorted(names.items()):
+        with Scene(today, tmp_path / str(number)) as scene:
+            assert scene.killed(job, number) == name
+            scene.held_to_the_rules()
+    record(f"killed_{job}", [Row(f"SIGKILL at every write and request of a run ({job}), before and after", len(names))])

@@ -1,0 +1,111 @@
+"""`docs/reliability.md`, made from what the long forms of the tests wrote down.
+
+    RELIABILITY_RESULTS=/tmp/results .venv/bin/pytest --long tests/killed      # each long form leaves a JSON file there
+    RELIABILITY_RESULTS=/tmp/results .venv/bin/python -m tests.reliability     # the page
+
+A file is one part, any name with `.json`; `record` writes it, and so may any other test:
+    {"rows": [{"fault": "...", "runs": 1, "wrong": 0, "mutants": null, "caught": null, "leaks": null}], "clocks": [], "at": "2026-11-25"}
+Whatever a part does not count is left out of its rows. A test that fails leaves no file: there are no rows of failures.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+PLACE: Final = "RELIABILITY_RESULTS"
+"""The variable that names the folder of results; without it nothing is written."""
+PAGE: Final = Path(__file__).parents[1] / "docs" / "reliability.md"
+HEAD: Final = """# Reliability: what was tried, and what came of it
+
+Made by the long forms of the tests (`tests/reliability.py` says how); not written by hand. A row stands here only when its test passed: after the
+next run no list differed from consent by one person, nobody joined without consent, every request had its entry, and the log verified.
+
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of fault: how many runs met it, and how many members were lost or wrong afterwards. None: not counted here."""
+
+    fault: str
+    runs: int | None = None
+    wrong: int | None = 0
+    mutants: int | None = None
+    caught: int | None = None
+    leaks: int | None = None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """One clock of a run: whole seconds, over so many people."""
+
+    run: str
+    clock: str
+    people: int
+    p50: int
+    p95: int
+    max: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one long form wrote."""
+
+    rows: list[Row] = field(default_factory=list)
+    clocks: list[Clock] = field(default_factory=list)
+    at: str = ""
+
+
+def record(name: str, rows: list[Row], clocks: list[Clock] | None = None) -> None:
+    """Leave a part, when somebody asked for it."""
+    folder = os.environ.get(PLACE)
+    if folder:
+        part = Part(rows, clocks or [], datetime.now(UTC).date().isoformat())
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"{name}.json").write_text(json.dumps(asdict(part), indent=1) + "\n", "utf-8")
+
+
+def parts(folder: Path) -> Iterator[Part]:
+    """Every part in a folder, by its file's name."""
+    for path in sorted(folder.glob("*.json")):
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        yield Part([Row(**row) for row in found["rows"]], [Clock(**clock) for clock in found["clocks"]], found["at"])
+
+
+def page(found: list[Part]) -> str:
+    """The page."""
+    rows = [row for part in found for row in part.rows]
+    text = HEAD + f"Last run of the long forms: {max((part.at for part in found), default='never')}.\n\n"
+    text += _table(
+        ("fault", "runs", "lost or wrong members", "mutants", "caught", "leaks"),
+        [(row.fault, row.runs, row.wrong, row.mutants, row.caught, row.leaks) for row in rows],
+    )
+    total = {name: sum(getattr(row, name) or 0 for row in rows) for name in ("runs", "wrong", "mutants", "caught", "leaks")}
+    text += f"\nTogether: {total['runs']} runs, {total['wrong']} lost or wrong members, {total['caught']} of {total['mutants']} mutants caught, "
+    text += f"{total['leaks']} leaks.\n"
+    clocks = [clock for part in found for clock in part.clocks]
+    if clocks:
+        text += "\n## The clocks of removals, in seconds\n\n"
+        text += _table(
+            ("run", "clock", "people", "p50", "p95", "max"),
+            [(each.run, each.clock, each.people, each.p50, each.p95, each.max) for each in clocks],
+        )
+    return text
+
+
+def _table(names: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    lines = [names, tuple("---" for _ in names), *(tuple("" if cell is None else str(cell) for cell in row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def main() -> None:
+    """Write the page from the folder that the variable names."""
+    PAGE.write_text(page(list(parts(Path(os.environ[PLACE])))), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
