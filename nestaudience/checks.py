@@ -5,17 +5,19 @@ It changes nothing and sends nothing to a list. It repeats no rule: what it find
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from nestaudience.destinations.port import Account
+from nestaudience.due import due_dates
 from nestaudience.errors import NestAudienceError
 from nestaudience.parts import Parts
+from nestaudience.transports import secret
+from nestaudience.vocabulary import STOCKHOLM, Environment
 from nestaudience.wiring import open_parts
 
-YEARLY: Final = timedelta(days=365)
-WARN_AHEAD: Final = timedelta(days=45)
+_OVER: Final = {"terms": "the terms were last confirmed over a year ago", "approval": "the approval is over a year old"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
         yield Finding(problem.path, problem.message, problem.remedy)
     for error in parts.absent.values():
         yield _of(error)
-    yield from _due(parts, now.date())
+    yield from _due(parts, now)
     try:
         for trouble in parts.store.check():
             yield Finding(trouble.where, trouble.code, trouble.next_step, warning=trouble.is_warning)
@@ -72,20 +74,30 @@ def _accounts(parts: Parts) -> Iterator[Finding]:
             yield Finding(f"{name}, account of {audience.controller.key}", error.code, error.next_step, error.exit_code)
 
 
-def _due(parts: Parts, today: date) -> Iterator[Finding]:
-    """What must be confirmed again within a year."""
-    for recipient in parts.settings.recipients.values():
-        until = recipient.terms_confirmed_on + YEARLY
-        place = f"recipients.{recipient.key.value}.terms_confirmed_on"
-        if today > until:
-            yield Finding(place, "the terms were last confirmed over a year ago", "read them again and renew the date")
-        elif today > until - WARN_AHEAD:
-            yield Finding(place, f"due on {until.isoformat()}", "read the terms again and renew the date", warning=True)
-    for audience in parts.settings.audiences.values():
-        until = audience.segment.approval.approved_on + YEARLY
-        if today > until:
-            place = f"segments.{audience.segment.code}.approval"
-            yield Finding(place, "the approval is over a year old", "have the segment approved again")
+def _due(parts: Parts, now: datetime) -> Iterator[Finding]:
+    """What must be confirmed again, what ends soon, and whether anybody would be told."""
+    today = now.astimezone(STOCKHOLM).date()
+    for due in due_dates(parts.settings, today):
+        if due.past(today):
+            yield Finding(due.where, _OVER[due.what], due.next_step)
+        else:
+            yield Finding(due.where, f"due on {due.on.isoformat()}", due.next_step, warning=True)
+    alerts = parts.settings.alerts
+    if parts.settings.environment is not Environment.SANDBOX and alerts.webhook is None and alerts.smtp is None:
+        yield Finding("alerts", "nobody is told", "name a webhook or smtp", warning=True)
+    for name in (alerts.webhook, alerts.heartbeat, alerts.smtp.password if alerts.smtp else None):
+        yield from _missing_secret(name, parts)
+
+
+def _missing_secret(name: str | None, parts: Parts) -> Iterator[Finding]:
+    found: Finding | None = None
+    try:
+        if name is not None:
+            secret(name, parts.evidence.base)
+    except NestAudienceError as error:
+        found = _of(error)
+    if found is not None:
+        yield found
 
 
 def _of(error: NestAudienceError) -> Finding:

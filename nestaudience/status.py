@@ -4,35 +4,25 @@ It reads the ledger and the configuration; it asks no platform and changes nothi
 otherwise; nights are days in Stockholm, other times UTC.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Final
 
-from nestaudience.audit.transfers import Request, Transfer, read_transfers
 from nestaudience.config.settings import Problem, Settings, ended
-from nestaudience.delta.stops import ENDING
-from nestaudience.ledger.entries import EntryType
+from nestaudience.due import DueDate, due_dates
+from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY, History, Incident, PastRun, read_history
 from nestaudience.ledger.lease import WRITER, holder
 from nestaudience.ledger.memory import SILENCE, OpenBatch, RemoteList
-from nestaudience.vocabulary import STOCKHOLM, Operation, RunKind
+from nestaudience.ledger.told import ToldAlerts
+from nestaudience.vocabulary import STOCKHOLM, Operation
 from nestaudience.wiring import Evidence
 
-DUE_AT: Final = time(6, 0)
-"""From this hour in Stockholm on, the night of the day must have had its run (it starts at 03:30)."""
+DUE_AT: Final = time(5, 0)
+"""Unless a configuration says otherwise (`alerts.night_by`): from this hour in Stockholm on, the night of the day must have had its run."""
 QUIET: Final = timedelta(days=10)
 """After so long without an addition it is told when a list runs out."""
 GAPS_SHOWN: Final = timedelta(days=30)
-
-GATE_EXITS: Final = {
-    **dict.fromkeys(("too_small", "list_closed", "retract", *ENDING), 0),
-    **dict.fromkeys(("config", "destination_absent", "list_gone", "renumbered"), 2),
-}
-"""Exit codes of the gates that are no rule's stop (5); the log keeps a gate's code only."""
-HOLDING_ORDINARY: Final = frozenset({"anomaly_removals", "environment", "feed_malformed", "feed_incomplete", "retract"})
-"""Gates that hold removals which are no no."""
-
-_NIGHTS: Final = frozenset({RunKind.NIGHTLY.value, RunKind.SANDBOX.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +32,8 @@ class AudienceStatus:
 
     `held`: who may be on it. `in_flight` and `unknown`: requests that wait for a result, and requests without a known effect.
     `open_removals`: people asked off the list, or owed to be, and not certain to be gone; `oldest_removal_at` the earliest that one of
-    them may have been asked for. `frozen_removals`: ordinary removals that a gate held in the last run. `gates`: closed in the last run.
+    them may have been asked for. `frozen_removals`: ordinary removals that a gate held in the last run. `gates`: closed in the last run;
+    `closed_since`: the night since which each of them was closed in every run.
     `runs_out_on`: when the platform drops the last people, told when nobody was added for ten days.
     """
 
@@ -59,11 +50,18 @@ class AudienceStatus:
     oldest_removal_at: str
     frozen_removals: int
     gates: tuple[str, ...]
+    closed_since: tuple[str, ...]
     runs_out_on: str
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
-        return {name: getattr(self, name) for name in AudienceStatus.__dataclass_fields__} | {"gates": list(self.gates)}
+        values = {name: getattr(self, name) for name in AudienceStatus.__dataclass_fields__}
+        return values | {"gates": list(self.gates), "closed_since": list(self.closed_since)}
+
+    @property
+    def held_by(self) -> tuple[tuple[str, str], ...]:
+        """Each gate that holds something and should not, with the night since which it does. `too_small` and `ended` are as they should be."""
+        return tuple((g, night) for g, night in zip(self.gates, self.closed_since, strict=True) if GATE_EXITS.get(g, 5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +83,12 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything together. `due_night` is the last night that must have had a run, `missing` says that it has none that ended.
+    """Everything together. `due_night` is the last night that must have had a run; `missing` says that it has none that ended or is
+    at work, `unfinished` that it has none that ended.
 
     `gaps`: nights of the last 30 days without a run. `checkpoint` is (entries covered, root in base64), as kept: `audit verify` checks
     it. `unsettled`: accepted requests without a result. `overdue` ones, and removals, wait for more than 48 hours.
+    `incidents` are those of which nobody was told yet; `due` are days that are near or over.
     """
 
     at: datetime
@@ -98,11 +98,14 @@ class Status:
     running: str | None
     due_night: str
     missing: bool
+    unfinished: bool
     gaps: tuple[str, ...]
     entries: int
     checkpoint: tuple[int, str] | None
     unsettled: int
     problems: tuple[Problem, ...]
+    incidents: tuple[Incident, ...]
+    due: tuple[DueDate, ...]
 
     @property
     def exit_codes(self) -> tuple[int, ...]:
@@ -130,36 +133,27 @@ class Status:
             "running": self.running,
             "due_night": self.due_night,
             "missing": self.missing,
+            "unfinished": self.unfinished,
             "gaps": list(self.gaps),
             "entries": self.entries,
             "checkpoint": None if self.checkpoint is None else {"size": self.checkpoint[0], "root": self.checkpoint[1]},
             "unsettled": self.unsettled,
             "problems": [problem.as_dict() for problem in self.problems],
+            "incidents": [incident.as_dict() for incident in self.incidents],
+            "due": [due.as_dict() for due in self.due],
             "audiences": [audience.as_dict() for audience in self.audiences],
         }
 
 
-@dataclass(slots=True)
-class _Run:
-    """What the log says of one run."""
-
-    run_id: str
-    kind: str
-    night: str
-    started_at: str
-    finished: Mapping[str, Any] | None = None
-    funnels: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
 def status(evidence: Evidence, settings: Settings, now: datetime) -> Status:
     """How everything stands at this moment. Raises `MustStop` as the ledger does."""
-    runs: dict[str, _Run] = {}
-    transfers = read_transfers(_watched(evidence.reader.entries(), runs))
+    history = read_history(evidence.reader.entries())
     running = holder(evidence.engine, WRITER, lambda: now)
-    nights = [run for run in runs.values() if run.kind in _NIGHTS]
-    due = last_due_night(now)
+    nights, due = history.nights, last_due_night(now, time.fromisoformat(settings.alerts.night_by))
+    of_due = [run for run in nights if run.night >= due.isoformat()]
     memory = evidence.memory
-    seen = _Seen(_Told(runs, transfers.values()), memory.sizes(now), memory.open_batches(now), now, running)
+    told = {key for key, row in ToldAlerts(evidence.engine).all().items() if row.last_told_at}
+    seen = _Seen(history, memory.sizes(now), memory.open_batches(now), now, running)
     return Status(
         at=now,
         environment=evidence.environment.value,
@@ -167,113 +161,29 @@ def status(evidence: Evidence, settings: Settings, now: datetime) -> Status:
         last_night=_night(nights[-1]) if nights else None,
         running=running,
         due_night=due.isoformat(),
-        missing=not any(run.night >= due.isoformat() and (run.finished is not None or run.run_id == running) for run in nights),
+        missing=not any(run.finished is not None or run.run_id == running for run in of_due),
+        unfinished=not any(run.finished is not None for run in of_due),
         gaps=tuple(_gaps({run.night for run in nights}, due)),
         entries=evidence.reader.count(),
         checkpoint=_checkpoint(evidence.reader.notes()),
         unsettled=len(memory.batches(frozenset({"accepted"}))),
         problems=settings.problems,
+        incidents=tuple(incident for incident in history.incidents if incident.key not in told),
+        due=due_dates(settings, now.astimezone(STOCKHOLM).date()),
     )
 
 
-def last_due_night(now: datetime) -> date:
+def last_due_night(now: datetime, by: time = DUE_AT) -> date:
     """The last night (Stockholm) that must have had a run by now."""
     local = now.astimezone(STOCKHOLM)
-    return local.date() if local.time() >= DUE_AT else local.date() - timedelta(days=1)
-
-
-class _Told:
-    """What the log tells of runs and transfers, by audience and list."""
-
-    def __init__(self, runs: Mapping[str, _Run], transfers: Iterable[Transfer]) -> None:
-        self._runs = list(runs.values())
-        self._of_run: dict[tuple[str, str], list[Transfer]] = {}
-        self._requests: dict[str, list[Request]] = {}
-        for transfer in transfers:
-            self._of_run.setdefault((transfer.run_id, str(transfer.intent.get("audience"))), []).append(transfer)
-            self._requests.setdefault(str(transfer.intent.get("list_id")), []).extend(transfer.requests)
-        for requests in self._requests.values():
-            requests.sort(key=lambda request: request.index)
-
-    def last_funnel(self, audience: str) -> Mapping[str, Any]:
-        """The funnel of the last run that judged an audience; empty without one."""
-        return next((run.funnels[audience] for run in reversed(self._runs) if audience in run.funnels), {})
-
-    def last_clean_night(self, audience: str) -> str:
-        """The last night that did for an audience all that it should; empty without one."""
-        return next((run.night for run in reversed(self._runs) if run.kind in _NIGHTS and self._clean(run, audience)), "")
-
-    def unsent_removals(self, audience: str, running: str | None) -> tuple[int, str]:
-        """(people, since when): removals that the last run should have asked for and did not begin; since the first run in a row.
-
-        The run that is still at work does not count.
-        """
-        people, since = 0, ""
-        for run in reversed([run for run in self._runs if audience in run.funnels and run.run_id != running]):
-            due = _removals_due(run.funnels[audience])
-            begun = self._of_run.get((run.run_id, audience), [])
-            if not due or any(transfer.operation == Operation.REMOVE for transfer in begun):
-                break
-            people, since = people or due, run.started_at
-        return people, since
-
-    def asked_since(self, batch: OpenBatch, list_id: str) -> str:
-        """The earliest that somebody in a removal may first have been asked off the list.
-
-        A request that repeats is followed back to the last one before it that did not succeed: too early rather than too late.
-        """
-        removals = [request for request in self._requests.get(list_id, []) if request.operation == Operation.REMOVE]
-        place = next((n for n, request in enumerate(removals) if request.batch_id == batch.batch_id.hex()), None)
-        if place is None:
-            return batch.sent_at
-        while place > 0 and removals[place].repeat:
-            failed = [n for n in range(place) if removals[n].settled != "succeeded"]
-            place = failed[-1] if failed else place - 1
-        return removals[place].at
-
-    def last_addition(self, list_id: str) -> str:
-        """When somebody was last sent to a list, or may have been; empty for never."""
-        added = [r.at for r in self._requests.get(list_id, []) if r.operation == Operation.ADD and r.outcome != "refused"]
-        return max(added, default="")
-
-    def _clean(self, run: _Run, audience: str) -> bool:
-        funnel = run.funnels.get(audience)
-        if funnel is None or run.finished is None or any(GATE_EXITS.get(gate, 5) for gate in funnel.get("gates", ())):
-            return False
-        transfers = self._of_run.get((run.run_id, audience), [])
-        begun = {transfer.operation for transfer in transfers}
-        if _removals_due(funnel) and Operation.REMOVE not in begun:
-            return False
-        if funnel.get("additions") and not funnel.get("gates", ()) and Operation.ADD not in begun:
-            return False
-        cut_short = bool(run.finished.get("errors")) and any(transfer.sent < transfer.planned for transfer in transfers)
-        return not cut_short and all(request.outcome == "accepted" for t in transfers for request in t.requests)
-
-
-def _removals_due(funnel: Mapping[str, Any]) -> int:
-    """Removals that no gate held."""
-    always = int(funnel.get("noes", 0)) + int(funnel.get("ordered", 0))
-    return always + (0 if HOLDING_ORDINARY & set(funnel.get("gates", ())) else int(funnel.get("ordinary", 0)))
-
-
-def _watched(entries: Iterable[dict[str, Any]], runs: dict[str, _Run]) -> Iterator[dict[str, Any]]:
-    """Pass entries on, and take down what they say of runs."""
-    for entry in entries:
-        kind, fields, run_id = entry["type"], entry["fields"], entry["run_id"]
-        if kind == EntryType.RUN_STARTED:
-            runs[run_id] = _Run(run_id, entry["run_kind"], str(fields.get("night", "")), entry["at"])
-        elif kind == EntryType.FUNNEL and run_id in runs:
-            runs[run_id].funnels[str(fields.get("audience", ""))] = fields
-        elif kind == EntryType.RUN_FINISHED and run_id in runs:
-            runs[run_id].finished = fields
-        yield entry
+    return local.date() if local.time() >= by else local.date() - timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What all rows are made from."""
 
-    told: _Told
+    history: History
     sizes: Mapping[int, int]
     waiting: tuple[OpenBatch, ...]
     now: datetime
@@ -298,7 +208,7 @@ def _audiences(evidence: Evidence, settings: Settings, seen: _Seen) -> Iterator[
 
 
 def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> AudienceStatus:
-    funnel = seen.told.last_funnel(key)
+    funnel = seen.history.last_funnel(key)
     gates = tuple(funnel.get("gates", ()))
     waiting = [batch for batch in seen.waiting if remote is not None and batch.list_no == remote.list_no]
     accepted = [batch for batch in waiting if batch.state == "accepted"]
@@ -306,16 +216,16 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
     unknown = [batch for batch in waiting if batch.state == "unknown" or (batch.state == "prepared" and seen.running is None)]
     removals = [batch for batch in waiting if batch.operation is Operation.REMOVE]
     gone = remote is None or state == "gone"
-    unsent, unsent_since = (0, "") if gone else seen.told.unsent_removals(key, seen.running)
+    unsent, unsent_since = (0, "") if gone else seen.history.unsent_removals(key, seen.running)
     list_id = remote.list_id if remote is not None else ""
-    since = [seen.told.asked_since(batch, list_id) for batch in removals] + ([unsent_since] if unsent else [])
+    since = [seen.history.asked_since(batch, list_id) for batch in removals] + ([unsent_since] if unsent else [])
     return AudienceStatus(
         audience=key,
         code=remote.code if remote is not None else "",
         list_id=list_id,
         state=state,
         held=seen.sizes.get(remote.list_no, 0) if remote is not None else 0,
-        last_clean_night=seen.told.last_clean_night(key),
+        last_clean_night=seen.history.last_clean_night(key),
         in_flight=len(accepted) - len(overdue),
         overdue=len(overdue),
         unknown=len(unknown),
@@ -323,8 +233,15 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
         oldest_removal_at=min(since, default=""),
         frozen_removals=int(funnel.get("ordinary", 0)) if HOLDING_ORDINARY & set(gates) else 0,
         gates=gates,
-        runs_out_on=_runs_out(seen.told.last_addition(list_id), remote, seen.now) if remote is not None else "",
+        closed_since=tuple(seen.history.closed_since(key)[gate] for gate in gates),
+        runs_out_on=_runs_out(seen.history.last_addition(list_id), remote, seen.now) if remote is not None else "",
     )
+
+
+def _night(run: PastRun) -> Night:
+    done = run.finished or {}
+    codes = tuple(int(code) for code in done.get("exit_codes", ()))
+    return Night(run.night, run.run_id, run.started_at, str(done.get("outcome", "")), codes, tuple(done.get("errors", ())))
 
 
 def _runs_out(last_addition: str, remote: RemoteList, now: datetime) -> str:
@@ -332,12 +249,6 @@ def _runs_out(last_addition: str, remote: RemoteList, now: datetime) -> str:
         return ""
     ends = _moment(last_addition) + timedelta(days=remote.membership_days)
     return ends.astimezone(STOCKHOLM).date().isoformat()
-
-
-def _night(run: _Run) -> Night:
-    done = run.finished or {}
-    codes = tuple(int(code) for code in done.get("exit_codes", ()))
-    return Night(run.night, run.run_id, run.started_at, str(done.get("outcome", "")), codes, tuple(done.get("errors", ())))
 
 
 def _gaps(nights: set[str], due: date) -> Iterator[str]:

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import nestaudience
 from nestaudience.config.load import from_document, from_text, ledger_of, parse
+from nestaudience.config.schema import LedgerTable
 from nestaudience.config.settings import Settings
 from nestaudience.config.standing import still_needed
 from nestaudience.customers import store_of
@@ -20,15 +22,18 @@ from nestaudience.destinations.port import Destination
 from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.checkpoint import Signer
-from nestaudience.ledger.engine import open_ledger
+from nestaudience.ledger.engine import open_ledger, open_older
+from nestaudience.ledger.entries import Context, uuid7
 from nestaudience.ledger.keys import KeyRing, Randomness, keys_from_text, load_keys
 from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import Memory
+from nestaudience.ledger.migrate import Migrated, migrate
 from nestaudience.parts import Clock as Clock
 from nestaudience.parts import Evidence as Evidence  # handed on: whoever opens parts has their types
 from nestaudience.parts import Parts as Parts
 from nestaudience.screening.engine import EngineLimits
 from nestaudience.transports import open_destination, secret
+from nestaudience.vocabulary import RunKind
 
 
 def open_evidence(config: Path, clock: Clock, *, read_only: bool = False) -> Evidence:
@@ -41,6 +46,35 @@ def open_evidence(config: Path, clock: Clock, *, read_only: bool = False) -> Evi
         _make_directory(path.parent)
     engine = open_ledger(path, environment=environment, origin=table.origin, clock=clock, read_only=read_only)
     return Evidence(environment, table, engine, Memory(engine), LogReader(engine), document, base)
+
+
+def migrate_ledger(config: Path, *, clock: Clock, actor: str, randomness: Randomness = os.urandom) -> Migrated:
+    """Bring the ledger that a configuration names to this program's schema. Raises as `open_ledger`, `open_keys` and `migrate` do."""
+    document = parse(config)
+    base = config.absolute().parent
+    environment, table = ledger_of(document)
+    settings = from_document(document)
+    path = base / table.path
+    engine = open_older(path, environment=environment, origin=table.origin)
+    try:
+        keys = open_keys(Evidence(environment, table, engine, Memory(engine), LogReader(engine), document, base))
+        context = Context(
+            run_id=uuid7(clock(), randomness(10)),
+            run_kind=RunKind.MANUAL,
+            controller="",
+            policy_version=settings.policy.version,
+            software_version=nestaudience.__version__,
+            commit=commit_of(),
+            config_digest=settings.digest,
+            actor=actor,
+        )
+        return migrate(engine, path, _signer(keys, table, base), context, clock=clock, randomness=randomness)
+    finally:
+        engine.dispose()
+
+
+def _signer(keys: KeyRing, table: LedgerTable, base: Path) -> Signer:
+    return Signer(keys.signing_key(), table.origin, base / table.head, keys.older_signing_keys())
 
 
 @contextmanager
@@ -61,15 +95,9 @@ def open_parts(config: Path, *, clock: Clock, randomness: Randomness = os.urando
 def _opened(evidence: Evidence, clock: Clock, randomness: Randomness) -> Iterator[Parts]:
     settings = settings_in_use(evidence)
     keys = open_keys(evidence)
-    signer = Signer(keys.signing_key(), evidence.table.origin, evidence.base / evidence.table.head, keys.older_signing_keys())
+    signer = _signer(keys, evidence.table, evidence.base)
     _make_directory((evidence.base / evidence.table.head).parent)
-    destinations: dict[str, Destination] = {}
-    absent: dict[str, NestAudienceError] = {}
-    for name, table in settings.destinations.items():
-        try:
-            destinations[name] = open_destination(table, evidence.environment, evidence.base)
-        except NestAudienceError as error:
-            absent[name] = error.with_traceback(None)
+    destinations, absent = open_destinations(settings, evidence)
     spill = settings.engine.spill_directory
     limits = EngineLimits(settings.engine.memory, settings.engine.threads, evidence.base / spill if spill else None)
     store: CustomerStore = store_of(settings.store.kind)(
@@ -81,6 +109,18 @@ def _opened(evidence: Evidence, clock: Clock, randomness: Randomness) -> Iterato
     finally:
         for destination in destinations.values():
             destination.close()
+
+
+def open_destinations(settings: Settings, evidence: Evidence) -> tuple[dict[str, Destination], dict[str, NestAudienceError]]:
+    """The destinations by name, and what went wrong with those that could not be opened. Close them afterwards."""
+    opened: dict[str, Destination] = {}
+    absent: dict[str, NestAudienceError] = {}
+    for name, table in settings.destinations.items():
+        try:
+            opened[name] = open_destination(table, evidence.environment, evidence.base)
+        except NestAudienceError as error:
+            absent[name] = error.with_traceback(None)
+    return opened, absent
 
 
 def settings_in_use(evidence: Evidence) -> Settings:

@@ -12,9 +12,10 @@ from nestaudience.config.settings import Problem
 from nestaudience.customers.port import StoreProblem
 from nestaudience.delta.gates import Gate, Limits, brakes
 from nestaudience.delta.stops import ENDING, ListStates, closed_gates
+from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY
 from nestaudience.judging import RETRACT_ONLY
 from nestaudience.sandbox.faults import Fault, FaultKind
-from nestaudience.status import GATE_EXITS, HOLDING_ORDINARY, AudienceStatus, Status, last_due_night, status
+from nestaudience.status import AudienceStatus, Status, last_due_night, status
 from nestaudience.wiring import open_evidence, settings_in_use
 
 COFFEE = "hemkraft/coffee_lovers/google"
@@ -89,14 +90,14 @@ def test_it_tells_when_a_list_runs_out(two_nights: Any) -> None:
 @pytest.mark.parametrize(
     ("now", "night"),
     [
-        (datetime(2026, 1, 10, 4, 59, tzinfo=UTC), date(2026, 1, 9)),
-        (datetime(2026, 1, 10, 5, 0, tzinfo=UTC), date(2026, 1, 10)),
-        (datetime(2026, 7, 10, 3, 59, tzinfo=UTC), date(2026, 7, 9)),
-        (datetime(2026, 7, 10, 4, 0, tzinfo=UTC), date(2026, 7, 10)),
+        (datetime(2026, 1, 10, 3, 59, tzinfo=UTC), date(2026, 1, 9)),
+        (datetime(2026, 1, 10, 4, 0, tzinfo=UTC), date(2026, 1, 10)),
+        (datetime(2026, 7, 10, 2, 59, tzinfo=UTC), date(2026, 7, 9)),
+        (datetime(2026, 7, 10, 3, 0, tzinfo=UTC), date(2026, 7, 10)),
         (datetime(2026, 1, 10, 23, 30, tzinfo=UTC), date(2026, 1, 10)),
     ],
 )
-def test_a_night_is_due_at_six_in_stockholm(now: datetime, night: date) -> None:
+def test_a_night_is_due_at_five_in_stockholm(now: datetime, night: date) -> None:
     assert last_due_night(now) == night
 
 

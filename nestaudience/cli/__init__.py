@@ -5,7 +5,15 @@ Heavy imports stay inside the commands, so that `--help` answers at once.
 
 import typer
 
-from nestaudience.cli import audit_commands, ending_commands, run_commands, sandbox_commands, status_command
+from nestaudience.cli import (
+    audiences_command,
+    audit_commands,
+    ending_commands,
+    ledger_commands,
+    run_commands,
+    sandbox_commands,
+    status_command,
+)
 
 app = typer.Typer(
     name="nestaudience",
@@ -23,7 +31,9 @@ app.add_typer(run_commands.run_app, name="run")
 app.command()(status_command.status)
 app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
+app.command()(audiences_command.audiences)
 app.add_typer(audit_commands.audit_app, name="audit")
+app.add_typer(ledger_commands.ledger_app, name="ledger")
 app.add_typer(run_commands.keys_app, name="keys")
 
 

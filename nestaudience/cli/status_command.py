@@ -1,7 +1,7 @@
-"""`nestaudience status`: the morning's one look, for people and as JSON. It shows what `nestaudience.status` finds, and nothing else."""
+"""`nestaudience status`: the morning's one look, for people and as JSON. It shows what `nestaudience.watching` finds, and with `--tell` tells it."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,29 +9,40 @@ from nestaudience.cli import output
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 
 if TYPE_CHECKING:
+    from nestaudience.ledger.told import ToldAlert
     from nestaudience.status import AudienceStatus, Status
+    from nestaudience.watching import Told
+
+Tell = Annotated[bool, typer.Option("--tell", help="Tell the people that the configuration names of alerts that are due.")]
 
 
-def status(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+def status(config: Config = DEFAULT_CONFIG, tell: Tell = False, as_json: Json = False) -> None:
     """Show how every list stands, what happened last night, what waits for an answer, and what a person must do.
 
     Ends with 0 when nothing must be done, 2 for the configuration, 3 when something waits for more than 48 hours or a night is
-    missing, 4 when requests have no known effect, 5 when a gate is closed; the highest, when several.
+    missing, 4 when requests have no known effect, 5 when a gate is closed; the highest, when several. With --tell what could not be told
+    counts as well.
     """
     with guarded(as_json):
-        from nestaudience.status import status as look
+        from nestaudience.watching import look, watch
         from nestaudience.wiring import open_evidence, settings_in_use
 
-        evidence = open_evidence(config, clock, read_only=True)
+        if tell:  # opening it for writing would give birth to a ledger that is missing
+            open_evidence(config, clock, read_only=True).engine.dispose()
+        evidence = open_evidence(config, clock, read_only=not tell)
         try:
-            found = look(evidence, settings_in_use(evidence), clock())
+            settings = settings_in_use(evidence)
+            seen = watch(evidence, settings, clock()) if tell else look(evidence, settings, clock())
         finally:
             evidence.engine.dispose()
         if as_json:
-            output.as_json(found.as_dict())
+            told = {"told_now": list(seen.told), "errors": [error.as_dict() for error in seen.errors]} if tell else {}
+            output.as_json(seen.status.as_dict() | {"alerts": seen.as_dicts()} | told)
         else:
-            show_status(found)
-        raise typer.Exit(found.exit_code)
+            show_status(seen.status)
+            show_alerts(seen)
+            output.failed(seen.errors, as_json_document=False)
+        raise typer.Exit(max([seen.status.exit_code, *(error.exit_code for error in seen.errors)]))
 
 
 def show_status(found: "Status") -> None:
@@ -52,17 +63,41 @@ def show_status(found: "Status") -> None:
         output.say(f"The night of {found.due_night} has no run that ended: run `nestaudience run nightly`.")
     if found.gaps:
         output.say(f"Nights without a run in the last 30 days: {', '.join(found.gaps)}")
+    columns = ("audience", "list", "state", "held", "last clean\nnight", "unsettled", "removals\nopen")
     rows: list[tuple[output.Cell, ...]] = [
-        (a.audience, a.code, a.state, a.held, a.last_clean_night or "–", "; ".join(notes_on(a, found.at)))
+        (a.audience, a.code or "–", a.state, a.held, a.last_clean_night or "–", a.in_flight + a.overdue + a.unknown, a.open_removals)
         for a in found.audiences
-    ]
-    output.table("Lists", ("audience", "list", "state", "held", "last clean night", "to know"), rows)
+    ]  # fmt: skip
+    output.table("Lists", columns, rows)
+    for audience in found.audiences:
+        for note in notes_on(audience, found.at):
+            output.say(f"- {audience.audience}: {note}")
     output.say(f"Requests that were accepted and have no result yet: {found.unsettled}.")
     if found.checkpoint is not None:
         output.say(f"Log: {found.entries} entries; last checkpoint covers {found.checkpoint[0]}, root {found.checkpoint[1]}")
+    if found.due:
+        due = [(each.on.isoformat(), each.what, each.where, each.next_step) for each in found.due]
+        output.table("Due dates", ("on", "what", "where", "what to do"), due)
     if found.problems:
         problems = [(problem.path, problem.message, problem.remedy) for problem in found.problems]
         output.table("To mend in the configuration", ("where", "what", "what to do"), problems)
+
+
+def show_alerts(seen: "Told") -> None:
+    """The alerts that stand, each with when people were told of it, or why not."""
+    if not seen.standing:
+        output.say("No alert stands.")
+        return
+    output.say(f"Alerts that stand: {len(seen.standing)}")
+    for alert in seen.standing:
+        output.say(f"- {alert.line}\n  {_told(seen.memory.get(alert.key))}. Next: {alert.next_step}")
+
+
+def _told(row: "ToldAlert | None") -> str:
+    if row is None or row.cleared_at:
+        return "Not told yet"
+    told = f"Told {output.local(row.last_told_at)}" if row.last_told_at else "Not told yet"
+    return f"{told}; could not be told {output.local(row.failed_at)} ({row.failure})" if row.failure else told
 
 
 def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
@@ -72,16 +107,14 @@ def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
         notes.append(f"{audience.unknown} requests without a known effect")
     if audience.overdue:
         notes.append(f"{audience.overdue} requests without a result for more than 48 hours")
-    if audience.in_flight:
-        notes.append(f"{audience.in_flight} requests in flight")
     if audience.open_removals:
         notes.append(f"{audience.open_removals} removals open, the oldest for {age(audience.oldest_removal_at, now)}")
     if audience.frozen_removals:
         notes.append(f"{audience.frozen_removals} ordinary removals held by a gate")
-    if audience.gates:
-        notes.append(f"closed gates: {', '.join(audience.gates)}")
+    for gate, night in zip(audience.gates, audience.closed_since, strict=True):
+        notes.append(f"{'held by' if (gate, night) in audience.held_by else 'closed gate'} {gate} since the night of {night}")
     if audience.runs_out_on:
-        notes.append(f"runs out on {audience.runs_out_on}")
+        notes.append(f"nobody joins; runs out on {audience.runs_out_on}")
     return notes
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from nestaudience.config.reader import Reader
-from nestaudience.config.schema import DISCLOSED_INPUTS, RECIPIENT_OF, Document
+from nestaudience.config.schema import DISCLOSED_INPUTS, RECIPIENT_OF, STOPS_NOTHING, Document
 from nestaudience.vocabulary import AudienceKey, Environment
 
 _LOOPBACK: Final = ("localhost:", "127.0.0.1:", "[::1]:")
@@ -104,6 +104,20 @@ def _check_singles(reader: Reader) -> None:
     if limits is not None and not limits.require_verified_address and limits.unverified_decision is None:
         remedy = "name the data protection officer's decision, or require verified addresses"
         reader.add("screening.unverified_decision", "missing", remedy)
+    _check_alerts(reader)
+
+
+def _check_alerts(reader: Reader) -> None:
+    alerts, item = reader.singles.get("alerts"), ("alerts", 0)
+    if alerts is None:
+        return
+    if alerts.webhook is not None and alerts.smtp is not None:
+        reader.add("alerts", "two ways of telling", "keep either webhook or smtp", item)
+    smtp = alerts.smtp
+    if smtp is not None and (smtp.user is None) != (smtp.password is None):
+        reader.add("alerts.smtp", "user and password go together", "name both, or neither", item)
+    if smtp is not None and smtp.security == "none" and smtp.password is not None:
+        reader.add("alerts.smtp.security", "a password needs TLS", "use starttls or tls, or leave out user and password", item)
 
 
 def affected(document: Document, item: tuple[str, int] | None) -> frozenset[AudienceKey] | None:
@@ -111,6 +125,8 @@ def affected(document: Document, item: tuple[str, int] | None) -> frozenset[Audi
     if item is None:
         return None
     name, n = item
+    if name in STOPS_NOTHING:
+        return frozenset()
     raw = document[name][n] if isinstance(document[name][n], dict) else {}
     covered = raw.get("controllers") if name == "texts" else []
     if not isinstance(covered, list) or (name == "texts" and not covered):

@@ -14,7 +14,7 @@ from typing import Any
 
 from nestaudience.config.coherence import affected, audience_key, check_tables
 from nestaudience.config.reader import Reader
-from nestaudience.config.schema import RECIPIENT_OF, SINGLES, Document, LedgerTable
+from nestaudience.config.schema import RECIPIENT_OF, SINGLES, STOPS_NOTHING, Alerts, Document, LedgerTable
 from nestaudience.config.settings import Audience, Problem, Settings
 from nestaudience.errors import NeedsFix
 from nestaudience.vocabulary import AudienceKey, Environment
@@ -57,7 +57,8 @@ def from_document(document: Document, accepted: Document | None = None) -> Setti
     if settings is None or missing:
         return replace(former, problems=tuple(replace(p, audiences=None) for p in problems), digest=digest_of(document))
     wrong = {problem.path.split(".")[0].split("[")[0] for problem in problems}
-    affected = {key for problem in problems for key in (problem.audiences or former.audiences)}
+    stopping = [problem for problem in problems if problem.path.split(".")[0] not in STOPS_NOTHING]
+    affected = {key for problem in stopping for key in (problem.audiences or former.audiences)}
     audiences = {**settings.audiences, **{key: former.audiences[key] for key in affected if key in former.audiences}}
     return replace(
         settings,
@@ -67,6 +68,7 @@ def from_document(document: Document, accepted: Document | None = None) -> Setti
         recipients={**former.recipients, **settings.recipients},
         texts=former.texts if "texts" in wrong else settings.texts,
         sources=former.sources if "sources" in wrong else settings.sources,
+        alerts=former.alerts if "alerts" in wrong else settings.alerts,
         problems=tuple(problems),
     )
 
@@ -107,7 +109,7 @@ def _assemble(document: Document) -> tuple[Settings | None, list[Problem], bool]
     check_tables(reader)
     problems = [Problem(path, message, remedy, affected(document, item)) for path, message, remedy, item in reader.problems]
     single = reader.singles
-    missing = any(single.get(name) is None for name in SINGLES)
+    missing = any(single.get(name) is None for name in SINGLES if name not in STOPS_NOTHING)
     if reader.environment is None or single.get("ledger") is None or missing:
         return None, problems, True
     settings = Settings(
@@ -118,6 +120,7 @@ def _assemble(document: Document) -> tuple[Settings | None, list[Problem], bool]
         engine=single["engine"],
         screening=single["screening"],
         gates=single["gates"],
+        alerts=_alerts(reader),
         controllers={c.key: c for c in tables["controllers"]},
         recipients={r.key: r for r in tables["recipients"]},
         texts=tuple(tables["texts"]),
@@ -128,6 +131,13 @@ def _assemble(document: Document) -> tuple[Settings | None, list[Problem], bool]
         digest=digest_of(document),
     )
     return settings, problems, False
+
+
+def _alerts(reader: Reader) -> Alerts:
+    """The table, or its defaults, with nobody to tell, when something in it is wrong."""
+    found = reader.singles.get("alerts")
+    wrong = any(path.split(".")[0] == "alerts" for path, _, _, _ in reader.problems)
+    return Alerts() if wrong or found is None else found
 
 
 def _audiences(reader: Reader, tables: dict[str, list[Any]]) -> dict[AudienceKey, Audience]:

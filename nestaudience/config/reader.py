@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from nestaudience.config.schema import LISTS, SINGLES, Document
+from nestaudience.config.schema import LISTS, SINGLES, STOPS_NOTHING, Document
 from nestaudience.vocabulary import Environment, EventSource
 
 
@@ -39,7 +39,9 @@ class Reader:
             if raw is None and required:
                 self.add(name, "missing table", f"add [{name}]")
             else:
-                self.singles[name] = self._validate(model, raw or {}, name, None)
+                self.singles[name] = self._validate(
+                    model, {} if raw is None else raw, name, (name, 0) if name in STOPS_NOTHING else None
+                )
         for name, model in LISTS.items():
             raw_items = self.document.get(name, [])
             if not isinstance(raw_items, list) or not raw_items:

@@ -19,6 +19,8 @@ SecretName = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|fi
 """Where a secret lies: `env:NAME` or `file:PATH`. Never the secret."""
 DestinationName = Literal["google_data_manager", "meta"]
 """The transports that a configuration may name."""
+MailAddress = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}$")]
+"""An address of the people who look after the system."""
 Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 DISCLOSED_INPUTS: Final = frozenset({"orders", "visits", "clicks"})
 
@@ -119,6 +121,35 @@ class Gates(_Table):
     feed_age_minutes: Annotated[int, Field(ge=5, le=1440)] = 60
 
 
+class Smtp(_Table):
+    """The mail server that alerts go through. Without TLS (`none`) there is no login."""
+
+    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str | None = None
+    password: SecretName | None = None
+    sender: MailAddress
+    recipients: tuple[MailAddress, ...] = Field(min_length=1)
+
+
+class Alerts(_Table):
+    """What people are told without asking, and where. A fault in this table stops no list: nobody is told until it is mended."""
+
+    night_by: Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "05:00"
+    """By this time in Stockholm the night of the day must have had a run that ended."""
+    removal_hours: Annotated[int, Field(ge=1, le=24)] = 6
+    repeat_hours: Annotated[int, Field(ge=1, le=168)] = 24
+    timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10
+    certificate: str | None = None
+    """A PEM file with the certificate authority of a receiver of our own; the machine's own authorities count as well."""
+    webhook: SecretName | None = None
+    """The name of the URL that alerts are posted to. The URL is a secret."""
+    smtp: Smtp | None = None
+    heartbeat: SecretName | None = None
+    """The name of the URL that is asked for after each run that ended."""
+
+
 class DestinationTable(_Table):
     """One transport to a recipient: credentials by name; endpoint and certificate only in the sandbox."""
 
@@ -212,8 +243,11 @@ SINGLES: Final[dict[str, type[_Table]]] = {
     "engine": EngineTable,
     "screening": Screening,
     "gates": Gates,
+    "alerts": Alerts,
 }
 """The tables of which a file has one."""
+STOPS_NOTHING: Final = frozenset({"alerts"})
+"""Tables in which a fault stops no list."""
 
 Document = dict[str, Any]
 """The file as TOML gives it."""

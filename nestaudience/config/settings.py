@@ -10,6 +10,7 @@ from typing import Any
 
 from nestaudience.config.schema import (
     AdAccount,
+    Alerts,
     AudienceTable,
     Controller,
     DestinationTable,
@@ -77,6 +78,7 @@ class Settings:
     engine: EngineTable
     screening: Screening
     gates: Gates
+    alerts: Alerts
     controllers: dict[str, Controller]
     recipients: dict[Recipient, RecipientTable]
     texts: tuple[Text, ...]

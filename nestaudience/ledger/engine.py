@@ -102,6 +102,21 @@ def open_ledger(path: Path, *, environment: Environment, origin: str, clock: Clo
     return engine
 
 
+def open_older(path: Path, *, environment: Environment, origin: str) -> Engine:
+    """Open a ledger of this program's schema or an older one, to migrate it. Raises as `open_ledger` does, but for `ledger_older`."""
+    check_origin(origin)
+    if not path.exists():
+        raise MustStop("ledger_missing", "the ledger", "name the right file; there is none here")
+    engine = open_engine(path)
+    read(engine, lambda connection: _check(connection, environment, origin, older=True))
+    return engine
+
+
+def newest_revision() -> str:
+    """The revision of this program's schema."""
+    return _known_revisions()[0]
+
+
 def migrate_schema(engine: Engine) -> tuple[str, str]:
     """Bring the tables to this program's schema: (revision before, revision after). Entries' bytes are never touched.
 
@@ -112,10 +127,17 @@ def migrate_schema(engine: Engine) -> tuple[str, str]:
         before = schema_revision(connection)
         if before and before not in _known_revisions():
             raise _newer()
-        _upgrade(connection)
+        upgrade(connection)
         return before, schema_revision(connection)
 
     return write(engine, work)
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the tables to this program's schema, in the transaction of the caller."""
+    config = _alembic()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def schema_revision(connection: Connection) -> str:
@@ -131,7 +153,7 @@ def born_with(connection: Connection) -> dict[str, str]:
 def _birth(connection: Connection, environment: Environment, origin: str, clock: Clock) -> None:
     if not _is_empty(connection):  # another process was first
         return
-    _upgrade(connection)
+    upgrade(connection)
     facts = {
         "environment": environment.value,
         "origin": origin,
@@ -145,14 +167,14 @@ def _is_empty(connection: Connection) -> bool:
     return not connection.execute(sa.text("SELECT count(*) FROM sqlite_master")).scalar_one()
 
 
-def _check(connection: Connection, environment: Environment, origin: str) -> None:
+def _check(connection: Connection, environment: Environment, origin: str, *, older: bool = False) -> None:
     revision = schema_revision(connection)
     known = _known_revisions()
     if not revision:
         raise MustStop("ledger_unrecognised", "the ledger", "name the right file; this database is no ledger")
     if revision not in known:
         raise _newer()
-    if revision != known[0]:
+    if revision != known[0] and not older:
         raise NeedsFix("ledger_older", "the ledger", "run `nestaudience ledger migrate`; it makes a backup first")
     facts = born_with(connection)
     if facts.get("environment") != environment.value:
@@ -177,12 +199,6 @@ def _alembic() -> Config:
 def _known_revisions() -> list[str]:
     """All revisions of this program, newest first."""
     return [script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()]
-
-
-def _upgrade(connection: Connection) -> None:
-    config = _alembic()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
 
 
 def _transaction(engine: Engine, work: Callable[[Connection], Result], *, writer: bool) -> Result:

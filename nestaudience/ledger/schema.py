@@ -140,6 +140,20 @@ ACCEPTED_CONFIG: Final = sa.Table(
 )
 """Configurations without a problem, in the order in which runs first used them. The last one serves removals when the file is wrong."""
 
+TOLD_ALERT: Final = sa.Table(
+    "told_alert",
+    METADATA,
+    sa.Column("key", sa.Text, primary_key=True, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("first_at", sa.Text, nullable=False),
+    sa.Column("last_told_at", sa.Text, nullable=False),
+    sa.Column("failed_at", sa.Text, nullable=False),
+    sa.Column("failure", sa.Text, nullable=False),
+    sa.Column("cleared_at", sa.Text, nullable=False),
+)
+"""Alerts that stood at some time. `first_at`: first noticed; `last_told_at`, `cleared_at`: empty until then; `failed_at` and `failure` (a code):
+the last try, when it failed."""
+
 LEASE: Final = sa.Table(
     "lease",
     METADATA,

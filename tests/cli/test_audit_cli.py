@@ -217,7 +217,9 @@ def test_status_is_what_the_function_says(config: Path) -> None:
     expected = status(evidence, settings_in_use(evidence), datetime.now().astimezone())
     evidence.engine.dispose()
     found = document(config, "status", code=expected.exit_code)
+    standing = found.pop("alerts")
     assert found | {"at": ""} == json.loads(json.dumps(expected.as_dict())) | {"at": ""}
+    assert {alert["told_at"] for alert in standing} <= {""}
     result = run(config, "status")
     assert result.exit_code == expected.exit_code
     assert "Last night: 2026-11-22" in result.stdout
@@ -228,7 +230,8 @@ def test_status_is_what_the_function_says(config: Path) -> None:
 # -- all of them
 
 
-COMMANDS = (("audit", "transfers"), ("audit", "show", "0"), ("audit", "verify"), ("status",))
+TELLING = ("status", "--tell")
+COMMANDS = (("audit", "transfers"), ("audit", "show", "0"), ("audit", "verify"), ("status",), ("audiences",))
 
 
 @pytest.fixture
@@ -248,7 +251,7 @@ def test_nothing_is_written_and_nobody_is_asked(config: Path, two_nights: Any, w
     assert two_nights.world.sandbox.reads + two_nights.world.sandbox.writes == calls
 
 
-@pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.parametrize("words", [*COMMANDS, TELLING])
 def test_a_missing_configuration_or_ledger_is_told(tmp_path: Path, config: Path, words: tuple[str, ...]) -> None:
     assert document(tmp_path / "none.toml", *words, code=2)["errors"][0]["code"] == "config_unreadable"
     alone = Path(shutil.copy(config, tmp_path / "nestaudience.toml"))
@@ -261,7 +264,9 @@ def test_the_configuration_may_be_named_by_the_environment(config: Path) -> None
     assert result.exit_code == 0
 
 
-@pytest.mark.parametrize("words", [("--help",), ("audit", "--help"), ("audit", "transfers", "--help"), ("status", "--help")])
+@pytest.mark.parametrize(
+    "words", [("--help",), ("audit", "--help"), ("audit", "transfers", "--help"), ("status", "--help"), ("audiences", "--help")]
+)
 def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
     heavy = ("pandas", "pyarrow", "duckdb", "sqlalchemy", "prefect", "grpc", "google.ads", "cryptography")
     program = (

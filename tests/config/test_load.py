@@ -277,3 +277,51 @@ def test_garbage_anywhere_is_a_problem_or_harmless_and_never_quoted(way: tuple[s
     except NeedsFix as error:
         said = str(error)
     assert SECRET not in said
+
+
+# -- alerts
+
+
+SMTP = {"host": "mail.nestit.example", "sender": "a@nestit.example", "recipients": ["b@nestit.example"]}
+
+
+@pytest.mark.parametrize(
+    ("table", "path"),
+    [
+        ({"removal_hours": 0}, "alerts.removal_hours"),
+        ({"removal_hours": 25}, "alerts.removal_hours"),
+        ({"night_by": "24:00"}, "alerts.night_by"),
+        ({"webhook": f"https://hooks.nestit.example/{SECRET}"}, "alerts.webhook"),
+        ({"heartbeat": f"https://hooks.nestit.example/{SECRET}"}, "alerts.heartbeat"),
+        ({"surplus": SECRET}, "alerts.surplus"),
+        ({"webhook": "env:A", "smtp": SMTP}, "alerts"),
+        ({"smtp": SMTP | {"user": SECRET}}, "alerts.smtp"),
+        ({"smtp": SMTP | {"password": "env:A"}}, "alerts.smtp"),
+        ({"smtp": SMTP | {"password": SECRET}}, "alerts.smtp.password"),
+        ({"smtp": SMTP | {"user": "u", "password": "env:A", "security": "none"}}, "alerts.smtp.security"),
+        ({"smtp": SMTP | {"recipients": []}}, "alerts.smtp.recipients"),
+        ({"smtp": SMTP | {"recipients": [f"{SECRET}\r\nBcc: x@y.example"]}}, "alerts.smtp.recipients.0"),
+        ({"smtp": SMTP | {"host": "mail nestit"}}, "alerts.smtp.host"),
+        (SECRET, "alerts"),
+        ([SECRET], "alerts"),
+        (False, "alerts"),
+    ],
+)
+def test_a_wrong_table_of_alerts_is_told_and_stops_nothing(table: object, path: str) -> None:
+    good = document()
+    good["alerts"]["webhook"] = "env:BEFORE"
+    for accepted, expected in ((None, None), (good, "env:BEFORE")):
+        found = from_document(document() | {"alerts": table}, accepted)
+        assert next(iter(problems(found))) == path
+        assert (found.stopped, len(found.audiences)) == (frozenset(), 5)
+        assert found.alerts.webhook == expected
+        assert SECRET not in str(found.problems)
+
+
+def test_alerts_may_be_left_out() -> None:
+    without = document()
+    del without["alerts"]
+    found = from_document(without)
+    assert found.problems == ()
+    assert (found.alerts.night_by, found.alerts.removal_hours, found.alerts.repeat_hours) == ("05:00", 6, 24)
+    assert from_document(document() | {"alerts": {"smtp": SMTP}}).problems == ()

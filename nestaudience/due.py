@@ -1,0 +1,67 @@
+"""Days that a configuration runs into: what must be confirmed again each year, and the last days of audiences.
+
+Pure; `check`, `status` and the alerts say the same because they all ask here. A day is a day in Stockholm. What follows from what was sent
+(when a list runs out) stands in `status`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from nestaudience.config.settings import Settings
+
+YEARLY: Final = timedelta(days=365)
+STAGES: Final = (45, 14, 3)
+"""So many days ahead it is told that something must be confirmed."""
+ENDING: Final = 14
+"""So many days ahead it is told that an audience has its last day."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueDate:
+    """One day. `what`: `terms`, `approval`, `ends` (an audience's last day) or `runs_out` (a list's). `where` is a place in the configuration,
+    or an audience.
+    """
+
+    what: str
+    where: str
+    on: date
+    next_step: str
+
+    def past(self, today: date) -> bool:
+        """True when the day is over."""
+        return today > self.on
+
+    def stage(self, today: date) -> int | None:
+        """The smallest number of days ahead that was reached: 45, 14 or 3; 0 when the day is over; None while it is far off."""
+        if self.past(today):
+            return 0
+        ahead = (ENDING,) if self.what == "ends" else STAGES
+        return min((days for days in ahead if self.on - today <= timedelta(days=days)), default=None)
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"what": self.what, "where": self.where, "on": self.on.isoformat(), "next": self.next_step}
+
+
+def due_dates(settings: Settings, today: date) -> tuple[DueDate, ...]:
+    """Every day that is near or over. An audience that is past its last day is none: it ended as it should."""
+    near = (due for due in (*_yearly(settings), *_endings(settings)) if due.stage(today) is not None)
+    return tuple(due for due in near if due.what != "ends" or not due.past(today))
+
+
+def _yearly(settings: Settings) -> Iterator[DueDate]:
+    for recipient in settings.recipients.values():
+        place = f"recipients.{recipient.key.value}.terms_confirmed_on"
+        yield DueDate("terms", place, recipient.terms_confirmed_on + YEARLY, "read the terms again and renew the date")
+    segments = {(a.segment.controller, a.segment.code): a.segment for a in settings.audiences.values()}
+    for segment in segments.values():
+        place = f"segments.{segment.code}.approval"
+        yield DueDate("approval", place, segment.approval.approved_on + YEARLY, "have the segment approved again")
+
+
+def _endings(settings: Settings) -> Iterator[DueDate]:
+    for key, audience in settings.audiences.items():
+        if audience.table.ends_on is not None:
+            yield DueDate("ends", key, audience.table.ends_on, "let it end, or move ends_on")

@@ -1,0 +1,211 @@
+"""`ledger migrate`: a ledger that an older release made is backed up, brought to today's tables, and says so in its log; or stays as it is."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from typer.testing import CliRunner
+
+import nestaudience.ledger
+from nestaudience.cli import app
+from nestaudience.config.load import ledger_of, parse
+from nestaudience.errors import MustStop, NeedsFix, TryAgain
+from nestaudience.ledger.engine import newest_revision, open_engine, open_ledger, read, schema_revision, write
+from nestaudience.ledger.entries import Context, EntryType
+from nestaudience.ledger.keys import create_keys
+from nestaudience.ledger.lease import leased
+from nestaudience.ledger.told import ToldAlerts
+from nestaudience.sandbox.clock import SandboxClock
+from nestaudience.vocabulary import RunKind
+from nestaudience.wiring import migrate_ledger, open_evidence, open_keys, open_parts
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "nestaudience.toml"
+OLD = "0002"
+RANDOM = Random(5).randbytes
+
+
+class Older:
+    """An installation whose ledger was born at revision 0002, with three entries under a checkpoint."""
+
+    def __init__(self, folder: Path, clock: SandboxClock) -> None:
+        self.config, self.clock = folder / "nestaudience.toml", clock
+        shutil.copy(EXAMPLE, self.config)
+        for name in ("keys", "ledger"):
+            (folder / name).mkdir(mode=0o700)
+        create_keys(folder / "keys" / "keys.json", RANDOM)
+        self.path = folder / "ledger" / "ledger.sqlite"
+        self.engine = open_engine(self.path)
+        environment, table = ledger_of(parse(self.config))
+
+        def born(connection: sa.Connection) -> None:
+            config = Config()
+            config.set_main_option("script_location", str(Path(nestaudience.ledger.__file__).parent / "migrations"))
+            config.set_main_option("path_separator", "os")
+            config.attributes["connection"] = connection
+            command.upgrade(config, OLD)
+            facts = {
+                "environment": environment.value,
+                "origin": table.origin,
+                "created_at": "2026-01-01T00:00:00.000Z",
+                "created_by": "0.0",
+            }
+            for key, value in facts.items():
+                connection.execute(sa.text("INSERT INTO meta VALUES (:key, :value)"), {"key": key, "value": value})
+
+        write(self.engine, born)
+        self._three_entries()
+
+    def _three_entries(self) -> None:
+        from nestaudience.ledger.checkpoint import Signer
+        from nestaudience.ledger.keys import load_keys
+        from nestaudience.ledger.log import TransferLog
+
+        folder = self.config.parent
+        _, table = ledger_of(parse(self.config))
+        keys = load_keys(folder / "keys" / "keys.json")
+        signer = Signer(keys.signing_key(), table.origin, folder / table.head, keys.older_signing_keys())
+        log = TransferLog(self.engine, signer, clock=self.clock.now, randomness=RANDOM)
+        context = Context("run-1", RunKind.NIGHTLY, "", "2025-09-08", "0.0", "unknown", "0" * 64, "cli")
+        log.append_and_seal([(EntryType.HEARTBEAT, context, {"n": n}) for n in range(3)])
+
+    def migrate(self) -> object:
+        return migrate_ledger(self.config, clock=self.clock.now, actor="cli", randomness=RANDOM)
+
+    def bodies(self) -> list[bytes]:
+        with sqlite3.connect(self.path) as plain:
+            return [row[0] for row in plain.execute("SELECT body FROM log_entry ORDER BY idx")]
+
+    def dump(self) -> list[str]:
+        with sqlite3.connect(self.path) as plain:
+            return list(plain.iterdump())
+
+    def backups(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"ledger.sqlite.{OLD}.*"))
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Iterator[Older]:
+    from nights import FIRST_NIGHT
+
+    made = Older(tmp_path, SandboxClock(FIRST_NIGHT))
+    yield made
+    made.engine.dispose()
+
+
+def test_an_older_ledger_is_refused_and_named(older: Older) -> None:
+    for read_only in (True, False):
+        with pytest.raises(NeedsFix) as caught:
+            open_evidence(older.config, older.clock.now, read_only=read_only)
+        assert caught.value.code == "ledger_older"
+        assert "nestaudience ledger migrate" in caught.value.next_step
+
+
+def test_it_is_migrated_with_a_backup_and_an_entry(older: Older) -> None:
+    before, dump = older.bodies(), older.dump()
+    done = older.migrate()
+    assert (done.before, done.after) == (OLD, newest_revision())  # type: ignore[attr-defined]
+    (backup,) = older.backups()
+    assert backup == done.backup  # type: ignore[attr-defined]
+    assert backup.stat().st_mode & 0o077 == 0
+    with sqlite3.connect(backup) as copy:
+        assert [line for line in copy.iterdump() if "lease" not in line or "TABLE" in line] == dump
+    assert older.bodies()[:-1] == before
+    evidence = open_evidence(older.config, older.clock.now)
+    try:
+        (last,) = evidence.reader.entries(first=3)
+        assert last["type"] == EntryType.LEDGER_MIGRATED
+        assert last["fields"] == {"before": OLD, "after": newest_revision()}
+        assert evidence.reader.notes()[-1][0] == 4
+        assert ToldAlerts(evidence.engine).all() == {}
+        assert open_keys(evidence)
+    finally:
+        evidence.engine.dispose()
+    assert CliRunner().invoke(app, ["audit", "verify", "--config", str(older.config)]).exit_code == 0
+    again = older.migrate()
+    assert again.backup is None  # type: ignore[attr-defined]
+    copies = [path for path in older.backups() if not path.name.endswith(("-wal", "-shm"))]  # looking at the copy made these
+    assert (copies, len(older.bodies())) == ([backup], 4)
+
+
+def test_a_run_goes_on_after_it(older: Older) -> None:
+    older.migrate()
+    (older.config.parent / "sandbox").mkdir()
+    for name in ("token", "ca.pem"):
+        (older.config.parent / "sandbox" / name).write_text("x")
+    with open_parts(older.config, clock=older.clock.now, randomness=RANDOM) as parts:
+        assert parts.open_log().count() == 4
+
+
+@pytest.mark.parametrize("lease", ["writer", "list:c/s/google"])
+def test_it_is_refused_while_somebody_works(older: Older, lease: str) -> None:
+    with leased(older.engine, lease, "run-7", older.clock.now):
+        before = older.dump()
+        with pytest.raises(TryAgain) as caught:
+            older.migrate()
+        assert caught.value.code == "leased"
+        unchanged = [line for line in older.dump() if '"lease"' not in line]
+        assert unchanged == [line for line in before if '"lease"' not in line]
+        assert older.backups() == []
+    older.migrate()
+
+
+def test_a_log_that_is_not_the_signed_one_is_left_alone(older: Older) -> None:
+    with sqlite3.connect(older.path) as plain:
+        plain.execute("DROP TRIGGER log_entry_no_delete")
+        plain.execute("DELETE FROM log_entry WHERE idx = 2")
+    with pytest.raises(MustStop) as caught:
+        older.migrate()
+    assert caught.value.code == "ledger_restored"
+    assert read(older.engine, schema_revision) == OLD
+    assert older.backups() == []
+
+
+def test_without_a_backup_nothing_is_changed(older: Older) -> None:
+    name = f"ledger.sqlite.{OLD}.{older.clock.now():%Y%m%dT%H%M%SZ}"
+    (older.path.parent / name).write_text("somebody else's")
+    with pytest.raises(MustStop) as caught:
+        older.migrate()
+    assert caught.value.code == "ledger_backup"
+    assert (older.path.parent / name).read_text() == "somebody else's"
+    assert read(older.engine, schema_revision) == OLD
+    assert len(older.bodies()) == 3
+
+
+def test_a_step_that_fails_leaves_everything_as_it_was(older: Older) -> None:
+    with sqlite3.connect(older.path) as plain:
+        plain.execute("CREATE TABLE told_alert (x)")  # the new table cannot be made
+    before = older.dump()
+    with pytest.raises(MustStop):
+        older.migrate()
+    assert read(older.engine, schema_revision) == OLD
+    assert older.dump() == before
+
+
+def test_other_ledgers_are_refused(older: Older, tmp_path: Path) -> None:
+    text = older.config.read_text()
+    older.config.write_text(text.replace("nestaudience/sandbox", "nestaudience/other"))
+    with pytest.raises(MustStop) as caught:
+        older.migrate()
+    assert caught.value.code == "ledger_origin"
+    older.config.write_text(text.replace("ledger/ledger.sqlite", "ledger/none.sqlite"))
+    with pytest.raises(MustStop) as caught:
+        older.migrate()
+    assert caught.value.code == "ledger_missing"
+    assert not (tmp_path / "ledger" / "none.sqlite").exists()
+
+
+def test_the_command(older: Older) -> None:
+    runner = CliRunner()
+    first = runner.invoke(app, ["ledger", "migrate", "--config", str(older.config)])
+    assert first.exit_code == 0, first.output
+    assert f"Migrated from {OLD} to {newest_revision()}" in first.stdout
+    second = runner.invoke(app, ["ledger", "migrate", "--json", "--config", str(older.config)])
+    assert '"backup": ""' in second.stdout
+    environment, table = ledger_of(parse(older.config))
+    open_ledger(older.path, environment=environment, origin=table.origin, clock=older.clock.now).dispose()
