@@ -1,6 +1,7 @@
 """The one path: bring every list into line with consent, now. Read this first.
 
     (1) start      take the writer's lease, say that the run began, accept the configuration when it has no problem
+                   after a recovery: delete the lists on which there may be people whom the ledger does not know
     (2) settle     ask the platforms what became of earlier requests
     (3) screen     one snapshot of the store -> digests and tokens -> eligible, or refused with reasons
     (4) compare    wanted against held -> removals and additions; gates hold some of them
@@ -26,10 +27,11 @@ from nestaudience.config.settings import Audience
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields
 from nestaudience.delivery.last_look import LastLook
-from nestaudience.delivery.lists import bind_list, confirm_list, delete_list
+from nestaudience.delivery.lists import begin_anew, bind_list, confirm_list, delete_list
 from nestaudience.delivery.salts import Salts
 from nestaudience.delta.gates import Gate
-from nestaudience.errors import NestAudienceError
+from nestaudience.destinations.port import Destination
+from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 from nestaudience.jobs import NIGHTLY, Job
 from nestaudience.judging import Judged, Note, judge, settle, silent
 from nestaudience.ledger.anchor import anchor
@@ -37,6 +39,7 @@ from nestaudience.ledger.checkpoint import SignedCheckpoint
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
+from nestaudience.ledger.memory import RECOVERING, RemoteList
 from nestaudience.parts import Parts
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Operation, Purpose, RunId
 
@@ -51,6 +54,7 @@ class Outcome:
     errors: list[NestAudienceError] = field(default_factory=list)
     gates: dict[AudienceKey, tuple[Gate, ...]] = field(default_factory=dict)
     closed: list[AudienceKey] = field(default_factory=list)
+    begun_anew: list[AudienceKey] = field(default_factory=list)
     settled: int = 0
     waiting: int = 0
     checkpoint: str = ""
@@ -140,6 +144,40 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def recover(self) -> None:
+        """Delete the lists of which a restored ledger does not know who is on them, so that they begin anew; nothing to do otherwise.
+
+        Errors are kept in the outcome: a list that could not be deleted stays marked, and nobody joins it. A platform that is down is asked once.
+        """
+        down: set[str] = set()
+        for remote in self.parts.memory.lists():
+            if remote.state != RECOVERING or remote.destination in down:
+                continue
+            failure: NestAudienceError | None = None
+            try:
+                with leased(self.parts.evidence.engine, f"list:{remote.audience}", self.outcome.run_id, self.parts.clock):
+                    begin_anew(remote, self.parts.settings.audiences.get(remote.audience), self._way_to(remote), self.tools)
+            except NestAudienceError as error:
+                failure = error.with_traceback(None)
+            if failure is None:
+                self.outcome.begun_anew.append(remote.audience)
+                continue
+            if failure.code.startswith("ledger_"):
+                raise failure
+            self.outcome.errors.append(failure)
+            if isinstance(failure, TryAgain) and failure.code != "leased":
+                down.add(remote.destination)
+
+    def _way_to(self, remote: RemoteList) -> Destination:
+        name = remote.destination
+        if name in self.parts.absent:
+            raise self.parts.absent[name]
+        if name not in self.parts.destinations:
+            raise NeedsFix(
+                "destination_absent", name, "put the destination back into the configuration; a list there must be deleted"
+            )
+        return self.parts.destinations[name]
+
     def settle(self) -> int:
         """(2) alone, for a run that does nothing else: how many requests have a result now."""
         asked = settle(self.parts, self.started, self.tools)
@@ -148,7 +186,8 @@ class Run:
         return len(asked.answered)
 
     def judge(self) -> tuple[AudienceKey, ...]:
-        """(2) to (4), and the entries that say so. The audiences in the job's scope, in order."""
+        """What is left of a recovery, (2) to (4), and the entries that say so. The audiences in the job's scope, in order."""
+        self.recover()
         self.judged = self._stack.enter_context(judge(self.parts, self.started, self.note, tools=self.tools, job=self.job))
         judged, outcome = self.judged, self.outcome
         outcome.settled, outcome.waiting = len(judged.asked.answered), judged.asked.waiting

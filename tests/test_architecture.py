@@ -39,12 +39,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": WORDS | {"config.settings"},
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
     "judging": WORDS | STORE | {"hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
-    "sync": WORDS | {"judging", "hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
+    "sync": WORDS
+    | {"judging", "destinations.port", "hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
     "transports": WORDS | {"destinations", "config.schema"},
     "wiring": WORDS | STORE | {"hashing", "screening", "ledger", "customers", "destinations", "config", "parts", "transports"},
     # what people use
     "checks": WORDS | {"wiring", "parts", "destinations.port", "due", "transports"},
     "preview": WORDS | {"judging", "parts", "jobs", "ledger"},
+    "recovery": WORDS | {"sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "endings": WORDS | {"sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},
     "status": WORDS | {"wiring", "parts", "ledger", "audit", "config", "delivery", "history", "due"},

@@ -161,7 +161,7 @@ def test_a_log_that_is_not_the_signed_one_is_left_alone(older: Older) -> None:
         plain.execute("DELETE FROM log_entry WHERE idx = 2")
     with pytest.raises(MustStop) as caught:
         older.migrate()
-    assert caught.value.code == "ledger_restored"
+    assert caught.value.code == "ledger_inconsistent"
     assert read(older.engine, schema_revision) == OLD
     assert older.backups() == []
 
