@@ -46,7 +46,7 @@ def recover(config: Config = DEFAULT_CONFIG, yes: Yes = False, as_json: Json = F
     """Go on with a ledger that was restored from a backup: say in the log what was lost, and let every list begin anew.
 
     Opens a new signed epoch, and deletes every list that may have got people since the backup: the ledger no longer knows who they are. Then run
-    `nestaudience run nightly`, which fills new ones. May be repeated. Ends with 3 when a platform could not be reached: every run tries again.
+    `nestaudience run nightly`, which fills new ones. May be repeated. Ends with 3 or 4 when a list could not be deleted yet: every run tries again.
     """
     with guarded(as_json):
         from nestaudience.recovery import recover as do

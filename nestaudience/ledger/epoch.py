@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from nestaudience.errors import MustStop
 from nestaudience.ledger import merkle
 from nestaudience.ledger.checkpoint import Checkpoint, Lost, SignedCheckpoint, Signer, epoch_name, epoch_of, glance, open_note
-from nestaudience.ledger.engine import Clock, ledger_epoch, read, set_epoch, write
+from nestaudience.ledger.engine import Clock, ledger_epoch, read, schema_revision, set_epoch, write
 from nestaudience.ledger.entries import Context, EntryType, Value
 from nestaudience.ledger.keys import Randomness
 from nestaudience.ledger.log import LogReader, NewEntry, TransferLog, keep_note
@@ -85,6 +85,7 @@ def open_epoch(
     log = TransferLog(engine, signer, clock=clock, randomness=randomness, restored=True)
     if not found.begun:
         names: dict[str, Value] = {"epoch": found.epoch, "origin": epoch_name(signer.origin, found.epoch)}
+        names["revision"] = read(engine, schema_revision)  # a backup of an older schema was migrated without an entry of its own
         entries: list[NewEntry] = [(EntryType.EPOCH_OPENED, context, names | lost.fields()) for lost in found.lost]
 
         def also(connection: Connection, _indices: tuple[int, ...]) -> None:
