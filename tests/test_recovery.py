@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -40,7 +40,9 @@ COFFEE = AudienceKey("hemkraft/coffee_lovers/google")
 
 
 class LostWorld(SandboxWorld):
-    """Three nights; the ledger as it was after the first can be put back, with or without the head."""
+    """Three nights; the ledger as it was after the first can be put back, with or without the head. `judged_at`: when the last night was."""
+
+    judged_at: datetime
 
     def keep(self, name: str) -> None:
         """Copy ledger and head, as a backup of the whole machine does."""
@@ -95,7 +97,7 @@ class LostWorld(SandboxWorld):
 
     def wrong(self) -> dict[str, object]:
         """Lists that do not hold exactly whom the rules let be there, lists of our accounts that nobody knows included; empty when all is well."""
-        wanted = wanted_lists(self.store, load(self.config), self.clock.now())
+        wanted = wanted_lists(self.store, load(self.config), self.judged_at)
         bound = {remote.list_id: remote.audience for remote in self.remotes().values() if remote.state == "open"}
         found: dict[str, object] = {}
         for list_id, people in self.members().items():
@@ -107,6 +109,7 @@ class LostWorld(SandboxWorld):
 
     def lived(self) -> sync.Outcome:
         """A night, and the hour in which the platform applies it."""
+        self.judged_at = self.clock.now()
         outcome = self.night()
         self.advance(timedelta(hours=1))
         return outcome
