@@ -27,10 +27,10 @@ from nestaudience.config.settings import Audience
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields
 from nestaudience.delivery.last_look import LastLook
-from nestaudience.delivery.lists import begin_anew, bind_list, confirm_list, delete_list
+from nestaudience.delivery.lists import begin_anew, bind_list, confirm_list, delete_list, report_strangers
 from nestaudience.delivery.salts import Salts
 from nestaudience.delta.gates import Gate
-from nestaudience.destinations.port import Destination
+from nestaudience.destinations.port import Account, Destination
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 from nestaudience.jobs import NIGHTLY, Job
 from nestaudience.judging import Judged, Note, judge, settle, silent
@@ -167,6 +167,21 @@ class Run:
             self.outcome.errors.append(failure)
             if isinstance(failure, TryAgain) and failure.code != "leased":
                 down.add(remote.destination)
+        if self.outcome.begun_anew:
+            self._report_strangers()
+
+    def _report_strangers(self) -> None:
+        """Lists on our accounts that neither the restored ledger nor the configuration knows: a person must look at them."""
+        for bound in self.parts.settings.ad_accounts:
+            destination = self.parts.destinations.get(bound.destination)
+            failure: NestAudienceError | None = None
+            try:
+                if destination is not None:
+                    report_strangers(Account(bound.account_id, bound.login_account_id), destination, self.tools)
+            except NestAudienceError as error:
+                failure = error.with_traceback(None)
+            if failure is not None:
+                self.outcome.errors.append(failure)
 
     def _way_to(self, remote: RemoteList) -> Destination:
         name = remote.destination

@@ -375,6 +375,25 @@ def test_a_list_that_the_ledger_never_heard_of_is_deleted_too(later: LostWorld) 
     assert later.verify().ok
 
 
+def test_a_list_of_an_audience_that_is_not_configured_is_reported_and_never_adopted(later: LostWorld) -> None:
+    """Nothing here knows the audience when the ledger is recovered. When it comes back its old list is deleted: who is on it is not known."""
+    for left in later.ledger.parent.glob(later.ledger.name + "*"):
+        left.unlink()
+    whole = later.config.read_text("utf-8")
+    later.config.write_text(whole[: whole.rindex("[[audiences]]")], "utf-8")
+    assert len(later.recover().begun_anew) == 4
+    (left_over,) = later.members()
+    evidence = open_evidence(later.config, later.clock.now, read_only=True)
+    incidents = [entry["fields"] for entry in evidence.reader.entries() if entry["type"] == "incident"]
+    evidence.engine.dispose()
+    assert [(each["code"], each["list_id"]) for each in incidents] == [("list_unknown", left_over)]
+    later.config.write_text(whole, "utf-8")
+    later.lived()
+    assert left_over not in later.members()
+    assert later.wrong() == {}
+    assert later.verify().ok
+
+
 def test_a_second_backup_put_back_is_another_epoch_and_all_checkpoints_are_explained(
     later: LostWorld, google: tuple[LostWorld, list[str]]
 ) -> None:

@@ -8,6 +8,8 @@ means for additions is decided by gates.
 import base64
 import hashlib
 import hmac
+import re
+from typing import Final
 
 from sqlalchemy.engine import Connection
 
@@ -19,6 +21,8 @@ from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.ledger.keys import KeyRing
 from nestaudience.ledger.log import NewEntry
 from nestaudience.ledger.memory import RECOVERING, RemoteList
+
+_CODE: Final = re.compile("na-[a-z2-7]{8}")
 
 
 def code_of(audience: Audience, keys: KeyRing) -> str:
@@ -84,6 +88,22 @@ def begin_anew(remote: RemoteList, audience: Audience | None, destination: Desti
     fields: dict[str, Value] = {"audience": remote.audience, "list_id": remote.list_id, "ad_account": remote.ad_account}
     entries.append((EntryType.BINDING_CHANGED, tools.context(remote.controller), fields | {"state": "begins_anew"}))
     tools.log.append_and_seal(entries, lambda connection, _: tools.memory.unbind(connection, remote.list_no))
+
+
+def report_strangers(account: Account, destination: Destination, tools: Tools) -> int:
+    """Write an incident for each list of this account that has a code of ours and that the ledger does not know; how many.
+
+    None is deleted: another installation may work on the account. Raises what the destination raises.
+    """
+    known = {remote.list_id for remote in tools.memory.lists()}
+    entries: list[NewEntry] = []
+    for facts in destination.lists(account):
+        if _CODE.fullmatch(facts.code) and facts.list_id not in known:
+            fields: dict[str, Value] = {"code": "list_unknown", "list_id": facts.list_id, "ad_account": account.account_id}
+            entries.append((EntryType.INCIDENT, tools.context(""), fields | {"list_code": facts.code}))
+    if entries:
+        tools.log.append_and_seal(entries)
+    return len(entries)
 
 
 def mark_retiring(remote: RemoteList, orders: dict[str, Value], tools: Tools) -> None:
