@@ -118,6 +118,30 @@ def test_any_restorations_leave_every_checkpoint_explained(tmp_path_factory: pyt
     built.engine.dispose()
 
 
+def test_backups_from_before_earlier_recoveries_give_up_all_that_came_after_them(ledger: BuiltLedger) -> None:
+    """A copy of 2 entries, one of 5, 6 signed. The first copy is recovered, then the second, then the first once more."""
+    ledger.heartbeats(2)
+    keep(ledger, "two")
+    ledger.heartbeats(3)
+    keep(ledger, "five")
+    ledger.heartbeats(1)
+    signed = [note for _, note in ledger.log.notes()]
+    expected = [
+        ("two", [(ORIGIN, 2, 6)]),
+        ("five", [(ORIGIN, 5, 6), (ORIGIN + "/2", 2, 4)]),
+        ("two", [(ORIGIN, 2, 6), (ORIGIN + "/2", 2, 4), (ORIGIN + "/3", 2, 8)]),
+    ]
+    for copy, lost in expected:
+        put_back(ledger, copy)
+        found = recover(ledger)
+        assert found is not None
+        assert [(each.old_origin, each.restored_size, each.head_size) for each in found.lost] == lost
+        ledger.heartbeats(1)
+        signed += [note for _, note in ledger.log.notes()]
+        verified = verify(ledger.engine, ledger.verifiers, brought=signed, head=ledger.signer.head())
+        assert verified.ok, verified.problems
+
+
 def test_what_is_declared_lost_is_no_more_than_that() -> None:
     lost = Lost(ORIGIN, 3, 7, b"r" * 32)
     assert [size for size in range(1, 10) if lost.covers(Checkpoint(ORIGIN, size, b"r" * 32))] == [4, 5, 6, 7]
