@@ -19,7 +19,7 @@ REMOVE_NOW: Final = "look at the platform and the credentials, then run `nestaud
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One condition that stands. `code`: `night_unfinished`, `removal_old`, `incident`, `gate_closed` or `date_due`.
+    """One condition that stands. `code`: `stopped`, `night_unfinished`, `removal_old`, `incident`, `gate_closed` or `date_due`.
 
     `where` is a night, an audience or a place in the configuration; `about` the second code, when there is one: the gate, the incident, the kind
     of date. `since` is UTC text, or a day in Stockholm. `count` is people. `repeats` is False for what is told once only.
@@ -57,12 +57,19 @@ def local(moment: str) -> str:
 def alerts(found: Status, limits: Alerts, now: datetime) -> tuple[Alert, ...]:
     """Every condition that stands, the most pressing first."""
     return (
+        *_stopped(found),
         *_night(found, limits),
         *_removals(found, limits, now),
         *_incidents(found),
         *_gates(found),
         *_dates(found, now.astimezone(STOCKHOLM).date()),
     )
+
+
+def _stopped(found: Status) -> Iterator[Alert]:
+    if found.stopped is not None:
+        code = found.stopped.code
+        yield Alert(f"stopped:{code}", "stopped", found.stopped.where, found.at.isoformat(), found.stopped.next_step, code)
 
 
 def _night(found: Status, limits: Alerts) -> Iterator[Alert]:

@@ -51,6 +51,7 @@ def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
         yield Finding(problem.path, problem.message, problem.remedy)
     for error in parts.absent.values():
         yield _of(error)
+    yield from _log(parts)
     yield from _due(parts, now)
     try:
         for trouble in parts.store.check():
@@ -58,6 +59,17 @@ def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
     except NestAudienceError as error:
         yield _of(error)
     yield from _accounts(parts)
+
+
+def _log(parts: Parts) -> Iterator[Finding]:
+    """Whether the log is the one that was signed: what every run asks first."""
+    found: Finding | None = None
+    try:
+        parts.open_log()
+    except NestAudienceError as error:
+        found = _of(error)
+    if found is not None:
+        yield found
 
 
 def _accounts(parts: Parts) -> Iterator[Finding]:

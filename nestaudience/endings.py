@@ -5,10 +5,11 @@ added again by the next night, unless what put them there is mended first.
 """
 
 from nestaudience.delivery.lists import mark_retiring
-from nestaudience.errors import NeedsFix
+from nestaudience.errors import NeedsFix, TryAgain
 from nestaudience.jobs import Job, Scope, check_case
 from nestaudience.judging import Note, silent, transfers_of
 from nestaudience.ledger.entries import EntryType
+from nestaudience.ledger.memory import RECOVERING
 from nestaudience.parts import Evidence, Parts
 from nestaudience.sync import Outcome, Run, through
 from nestaudience.vocabulary import AudienceKey, Cause, Mode, RunId, RunKind
@@ -39,13 +40,17 @@ def retract_job(evidence: Evidence, run: str, cause: Cause, case_id: str) -> Job
 
 def retire(parts: Parts, job: Job, *, actor: str = "cli", note: Note = silent) -> Outcome:
     """Mark the one list of the job as retiring, and take everybody off it. It is deleted by this run where the platform confirms at once, by a later
-    night otherwise. Raises `NeedsFix`: `nothing_to_retire`, and what a run raises.
+    night otherwise. Raises `NeedsFix`: `nothing_to_retire`; `TryAgain`: `recovering`; and what a run raises.
     """
     (key,) = job.scope.audiences
     with Run(parts, job, actor=actor, note=note) as run:
         remote = next((remote for remote in parts.memory.lists() if remote.audience == key), None)
         if remote is None or remote.state in {"gone", "closed"}:
             raise NeedsFix("nothing_to_retire", key, "it has no list; take the audience out of the configuration")
+        if remote.state == RECOVERING:
+            raise TryAgain(
+                "recovering", key, "its list is deleted by the next run, because the ledger was restored; retire it then"
+            )
         if remote.state != "retiring":
             mark_retiring(remote, dict(job.fields()), run.tools)
         return through(run)

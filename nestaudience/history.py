@@ -16,6 +16,7 @@ from nestaudience.vocabulary import Operation, RunKind
 GATE_EXITS: Final = {
     **dict.fromkeys(("too_small", "list_closed", "retract", *ENDING), 0),
     **dict.fromkeys(("config", "destination_absent", "list_gone", "renumbered"), 2),
+    "recovering": 3,
 }
 """Exit codes of the gates that are no rule's stop (5); the log keeps a gate's code only."""
 HOLDING_ORDINARY: Final = frozenset({"anomaly_removals", "environment", "feed_malformed", "feed_incomplete", "retract"})

@@ -23,7 +23,7 @@ from nestaudience.errors import NestAudienceError
 from nestaudience.jobs import NIGHTLY, Job
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.log import LogReader
-from nestaudience.ledger.memory import RemoteList
+from nestaudience.ledger.memory import RECOVERING, RemoteList
 from nestaudience.parts import Parts
 from nestaudience.screening.engine import open_engine
 from nestaudience.screening.intake import Intake, read_all
@@ -126,7 +126,7 @@ def lists_of(parts: Parts, today: date) -> tuple[dict[AudienceKey, RemoteList], 
     endings = {}
     for key, audience in audiences.items():
         state = remotes[key].state if key in remotes else ""
-        ending = None if state in _NO_MORE else ending_of(audience, state, today)
+        ending = None if state in _NO_MORE or state == RECOVERING else ending_of(audience, state, today)
         if ending is not None:
             endings[key] = ending
     states = ListStates(
@@ -134,6 +134,7 @@ def lists_of(parts: Parts, today: date) -> tuple[dict[AudienceKey, RemoteList], 
         closed=frozenset(key for key, remote in remotes.items() if remote.state == "closed"),
         renumbered=frozenset(renumbered & remotes.keys()),
         elsewhere=frozenset(key for key, remote in remotes.items() if is_elsewhere(audiences[key], remote)),
+        recovering=frozenset(key for key, remote in remotes.items() if remote.state == RECOVERING),
         endings=endings,
     )
     return remotes, states

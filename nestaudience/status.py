@@ -12,8 +12,11 @@ from typing import Final
 from nestaudience.audit.clocks import RemovalClock, removal_clocks
 from nestaudience.config.settings import Problem, Settings, ended
 from nestaudience.due import DueDate, due_dates
+from nestaudience.errors import NestAudienceError
 from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY, History, Incident, PastRun, read_history
+from nestaudience.ledger.epoch import looks_restored
 from nestaudience.ledger.lease import WRITER, holder
+from nestaudience.ledger.log import restored_error
 from nestaudience.ledger.memory import SILENCE, OpenBatch, RemoteList
 from nestaudience.ledger.told import ToldAlerts
 from nestaudience.vocabulary import STOCKHOLM, Operation
@@ -90,6 +93,7 @@ class Status:
     `gaps`: nights of the last 30 days without a run. `checkpoint` is (entries covered, root in base64), as kept: `audit verify` checks
     it. `unsettled`: accepted requests without a result. `overdue` ones, and removals, wait for more than 48 hours.
     `incidents` are those of which nobody was told yet; `due` are days that are near or over; `clocks` tell of the removals of the last 30 days.
+    `stopped` says why no run may begin.
     """
 
     at: datetime
@@ -108,11 +112,13 @@ class Status:
     incidents: tuple[Incident, ...]
     due: tuple[DueDate, ...]
     clocks: tuple[RemovalClock, ...] = ()
+    stopped: NestAudienceError | None = None
 
     @property
     def exit_codes(self) -> tuple[int, ...]:
         """Every exit code that something here asks for; 0 always."""
         codes = {0} | ({2} if self.problems else set()) | ({3} if self.missing else set())
+        codes |= {self.stopped.exit_code} if self.stopped is not None else set()
         for audience in self.audiences:
             codes |= {GATE_EXITS.get(gate, 5) for gate in audience.gates} | ({4} if audience.unknown else set())
             asked = audience.oldest_removal_at
@@ -144,6 +150,7 @@ class Status:
             "incidents": [incident.as_dict() for incident in self.incidents],
             "due": [due.as_dict() for due in self.due],
             "clocks": [clock.as_dict() for clock in self.clocks],
+            "stopped": None if self.stopped is None else self.stopped.as_dict(),
             "audiences": [audience.as_dict() for audience in self.audiences],
         }
 
@@ -154,7 +161,7 @@ def status(evidence: Evidence, settings: Settings, now: datetime) -> Status:
     running = holder(evidence.engine, WRITER, lambda: now)
     nights, due = history.nights, last_due_night(now, time.fromisoformat(settings.alerts.night_by))
     of_due = [run for run in nights if run.night >= due.isoformat()]
-    memory = evidence.memory
+    memory, table = evidence.memory, evidence.table
     told = {key for key, row in ToldAlerts(evidence.engine).all().items() if row.last_told_at}
     seen = _Seen(history, memory.sizes(now), memory.open_batches(now), now, running)
     return Status(
@@ -174,6 +181,7 @@ def status(evidence: Evidence, settings: Settings, now: datetime) -> Status:
         incidents=tuple(incident for incident in history.incidents if incident.key not in told),
         due=due_dates(settings, now.astimezone(STOCKHOLM).date()),
         clocks=removal_clocks(entry for entry in history.removal_times if _moment(entry["at"]) > now - GAPS_SHOWN),
+        stopped=restored_error() if looks_restored(evidence.engine, table.origin, evidence.base / table.head) else None,
     )
 
 

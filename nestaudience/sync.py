@@ -1,6 +1,7 @@
 """The one path: bring every list into line with consent, now. Read this first.
 
     (1) start      take the writer's lease, say that the run began, accept the configuration when it has no problem
+                   after a recovery: delete the lists on which there may be people whom the ledger does not know
     (2) settle     ask the platforms what became of earlier requests
     (3) screen     one snapshot of the store -> digests and tokens -> eligible, or refused with reasons
     (4) compare    wanted against held -> removals and additions; gates hold some of them
@@ -17,7 +18,6 @@ backfill is the same path with a filter.
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -28,10 +28,16 @@ from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields
 from nestaudience.delivery.last_look import LastLook
-from nestaudience.delivery.lists import ELSEWHERE, WRONG_ACCOUNT, bind_list, confirm_list, delete_list, wrong_account
+from nestaudience.delivery.lists import (
+    ELSEWHERE,
+    WRONG_ACCOUNT,
+    bind_list,
+    confirm_list,
+    delete_list,
+    wrong_account,
+)
 from nestaudience.delivery.salts import Salts
 from nestaudience.delivery.settle import Answered
-from nestaudience.delta.gates import Gate
 from nestaudience.errors import NestAudienceError
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.jobs import NIGHTLY, SETTLING, Job
@@ -41,37 +47,11 @@ from nestaudience.ledger.checkpoint import SignedCheckpoint
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import NewEntry, TransferLog
+from nestaudience.lists_anew import lists_anew
+from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs gets one
 from nestaudience.parts import Parts
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, Operation, Purpose, RunId, RunKind
 from nestaudience.withdrawals import judge_withdrawals, watermarks
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a run did, in keys and counts."""
-
-    run_id: RunId
-    night: str
-    sent: dict[AudienceKey, Sent] = field(default_factory=dict)
-    errors: list[NestAudienceError] = field(default_factory=list)
-    gates: dict[AudienceKey, tuple[Gate, ...]] = field(default_factory=dict)
-    closed: list[AudienceKey] = field(default_factory=list)
-    settled: int = 0
-    waiting: int = 0
-    checkpoint: str = ""
-
-    @property
-    def exit_codes(self) -> tuple[int, ...]:
-        """Every exit code that something in this run asks for, 0 when nothing does."""
-        codes = {error.exit_code for error in self.errors}
-        codes |= {4 for sent in self.sent.values() if sent.unknown}
-        codes |= {gate.exit_code for gates in self.gates.values() for gate in gates}
-        return tuple(sorted(codes | {0}))
-
-    @property
-    def exit_code(self) -> int:
-        """The highest of them."""
-        return max(self.exit_codes)
 
 
 class Run:
@@ -163,8 +143,15 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def recover(self) -> None:
+        """What is left of a recovery: lists of which a restored ledger does not know who is on them begin anew. Nothing to do otherwise."""
+        begun, errors = lists_anew(self.parts, self.outcome.run_id, self.tools)
+        self.outcome.begun_anew += begun
+        self.outcome.errors += errors
+
     def settle(self) -> int:
         """(2) alone, for a run that does nothing else: how many requests have a result now."""
+        self.recover()
         asked = settle(self.parts, self.started, self.tools)
         self._answered = asked.answered
         self.outcome.settled, self.outcome.waiting = len(asked.answered), asked.waiting
@@ -172,7 +159,8 @@ class Run:
         return len(asked.answered)
 
     def judge(self) -> tuple[AudienceKey, ...]:
-        """(2) to (4), and the entries that say so. The audiences in the job's scope, in order."""
+        """What is left of a recovery, (2) to (4), and the entries that say so. The audiences in the job's scope, in order."""
+        self.recover()
         self.judged = self._stack.enter_context(self._judging())
         judged, outcome = self.judged, self.outcome
         self._answered = judged.asked.answered

@@ -24,7 +24,7 @@ from nestaudience.ledger.engine import open_ledger, open_older
 from nestaudience.ledger.entries import Context, uuid7
 from nestaudience.ledger.keys import KeyRing, Randomness, keys_from_text, load_keys
 from nestaudience.ledger.log import LogReader
-from nestaudience.ledger.memory import Memory
+from nestaudience.ledger.memory import RECOVERING, Memory
 from nestaudience.ledger.migrate import Migrated, migrate
 from nestaudience.parts import Clock as Clock
 from nestaudience.parts import Evidence as Evidence  # handed on: whoever opens parts has their types
@@ -132,7 +132,8 @@ def settings_in_use(evidence: Evidence) -> Settings:
     if still_needed(settings, former, {remote.audience for remote in bound}).problems == settings.problems:
         return settings  # nothing was dropped, whoever may be on the lists: the memberships need not be counted
     sizes = evidence.memory.sizes(datetime.fromisoformat("9999-01-01T00:00:00+00:00"))
-    return still_needed(settings, former, {remote.audience for remote in bound if sizes.get(remote.list_no)})
+    needed = {remote.audience for remote in bound if sizes.get(remote.list_no) or (remote.state == RECOVERING and remote.list_id)}
+    return still_needed(settings, former, needed)
 
 
 def open_keys(evidence: Evidence) -> KeyRing:

@@ -19,7 +19,7 @@ from nestaudience.audit.story import WHAT as STORY_WHAT
 from nestaudience.audit.story import Finding, Story
 from nestaudience.errors import MustStop
 from nestaudience.ledger import merkle
-from nestaudience.ledger.checkpoint import Checkpoint, SignedCheckpoint, Verifier, open_note
+from nestaudience.ledger.checkpoint import Checkpoint, Lost, SignedCheckpoint, Verifier, epoch_of, open_note
 from nestaudience.ledger.engine import read
 from nestaudience.ledger.entries import VERSION, EntryType, decode, milliseconds
 from nestaudience.ledger.log import raw
@@ -34,6 +34,9 @@ WHAT: Final = STORY_WHAT | {
     "clock_back": "the time is earlier than that of the entry before",
     "entry_malformed": "the entry's bytes are no entry",
     "entry_of_newer_version": "a newer program wrote this entry; only its hash was checked",
+    "epoch_malformed": "the entry opens an epoch and does not say what was lost, or not in a form that can be believed",
+    "epoch_opened": "a backup was put back and the ledger recovered: a new epoch of the log begins here",
+    "epoch_unexplained": "the checkpoint has the name of another epoch than the entries under it: no recovery was written down",
     "id_repeated": "the entry's id stands twice",
     "id_wrong": "the entry's id is no UUIDv7 of the entry's time",
     "inconsistent_with_brought": "the log is not a continuation of a checkpoint that was brought: its past was changed",
@@ -68,12 +71,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Epoch:
+    """One recovery: the entry that opens the epoch, its name and time, and what was given up: checkpoints of `lost.old_origin`."""
+
+    index: int
+    at: str
+    origin: str
+    lost: Lost
+
+    @property
+    def entries_lost(self) -> int:
+        """How many signed entries were given up."""
+        return self.lost.head_size - self.lost.restored_size
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """What was found. `problems` break the proof; `notices` do not, and belong in the report.
 
     `sealed` entries of `entries` are under a checkpoint with a valid signature; `checkpoints` is how many such there are,
     `anchored` the size of the largest checkpoint brought from outside that the log continues. `gaps` are (controller, night).
-    `balances` are per list.
+    `balances` are per list. `epochs` are the recoveries that the log tells of.
     """
 
     entries: int
@@ -87,6 +105,7 @@ class Verification:
     unknown_batches: tuple[str, ...]
     gaps: tuple[tuple[str, date], ...]
     balances: Mapping[str, int]
+    epochs: tuple[Epoch, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -165,7 +184,7 @@ class _Check:
         self._frontier = merkle.Frontier()
         self._story = Story([signed.size for signed in self._kept])
         self._redactions: dict[int, str] = {}
-        self._epochs: list[dict[str, Any]] = []
+        self._epochs: list[Epoch] = []
         self._empty: dict[int, bytes] = {}
         self._ids: set[str] = set()
         self._last_at = ""
@@ -201,6 +220,8 @@ class _Check:
                     self._problem(self._first_wrong(self._sealed, signed.size), "root_wrong")
                 break  # every later root is wrong too
             self._sealed = signed.size
+            if not self._well_named(signed):
+                self._problem(signed.size - 1, "epoch_unexplained")
         if self._sealed < size:
             self._notice(self._sealed, "unsealed")
         for signed in self._brought:
@@ -239,6 +260,7 @@ class _Check:
             unknown_batches=self._story.unknown_batches(),
             gaps=self._story.gaps(until),
             balances=self._story.balances(),
+            epochs=tuple(self._epochs),
         )
 
     def _entry(self, place: int, body: bytes, kept_leaf: bytes) -> bytes:
@@ -281,7 +303,21 @@ class _Check:
         if entry["type"] == EntryType.REDACTION and type(fields.get("redacted_index")) is int:
             self._redactions[fields["redacted_index"]] = str(fields.get("redacted_leaf", ""))
         if entry["type"] == EntryType.EPOCH_OPENED:
-            self._epochs.append(fields)
+            self._epoch(place, entry)
+
+    def _epoch(self, place: int, entry: dict[str, Any]) -> None:
+        lost, name = Lost.parse(entry["fields"]), entry["fields"].get("origin")
+        if lost is None or lost.restored_size > place or not isinstance(name, str) or name == lost.old_origin:
+            self._problem(place, "epoch_malformed")
+            return
+        self._epochs.append(Epoch(place, entry["at"], name, lost))
+        self._notice(place, "epoch_opened")
+
+    def _well_named(self, signed: SignedCheckpoint) -> bool:
+        """True when a checkpoint has the name of the last epoch that an entry under it opens; before the first, the log's own."""
+        opened = [epoch for epoch in self._epochs if epoch.index < signed.size]
+        name = signed.checkpoint.origin
+        return name == opened[-1].origin if opened else not any(epoch_of(each.name, name) > 1 for each in self._verifiers)
 
     def _compare_brought(self, checkpoint: Checkpoint, size: int) -> None:
         if checkpoint.size <= size and self._roots[checkpoint.size] == checkpoint.root:
@@ -299,13 +335,7 @@ class _Check:
 
     def _declared_lost(self, checkpoint: Checkpoint) -> bool:
         """True when a recovery cites the head that this checkpoint leads to, and the checkpoint lies after what was restored."""
-        return any(
-            epoch.get("old_origin") == checkpoint.origin
-            and type(epoch.get("restored_size")) is int
-            and type(epoch.get("head_size")) is int
-            and epoch["restored_size"] < checkpoint.size <= epoch["head_size"]
-            for epoch in self._epochs
-        )
+        return any(epoch.lost.covers(checkpoint) for epoch in self._epochs)
 
     def _open_kept(self, size: int, note: str) -> SignedCheckpoint | None:
         signed = self._open(note, "checkpoint_bad")

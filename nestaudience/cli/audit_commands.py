@@ -183,6 +183,10 @@ def verification_document(found: "Verification", brought: int, head: "Checkpoint
         "unknown_batches": list(found.unknown_batches),
         "gaps": [{"controller": controller, "night": night.isoformat()} for controller, night in found.gaps],
         "balances": dict(found.balances),
+        "epochs": [
+            {"entry": e.index, "at": e.at, "origin": e.origin, "entries_lost": e.entries_lost} | e.lost.fields()
+            for e in found.epochs
+        ],
     }
 
 
@@ -200,6 +204,11 @@ def show_verification(found: "Verification", brought: int, head: "Checkpoint | N
     )
     said = "not readable here; not compared" if head is None else f"covers {head.size} entries"
     output.say(f"Head beside the keys: {said}.")
+    for epoch in found.epochs:
+        output.say(
+            f"Recovered {output.local(epoch.at)} (entry {epoch.index}): {epoch.entries_lost} signed entries of {epoch.lost.old_origin} were lost, "
+            f"those from {epoch.lost.restored_size} up to {epoch.lost.head_size}; the log goes on as {epoch.origin}."
+        )
     for title, findings in (("Problems", found.problems), ("Worth knowing", found.notices)):
         if findings:
             output.table(title, ("entry", "code", "what"), [(f.index, f.code, f.what) for f in findings])

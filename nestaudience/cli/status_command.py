@@ -47,7 +47,9 @@ def status(config: Config = DEFAULT_CONFIG, tell: Tell = False, as_json: Json = 
 
 
 def show_status(found: "Status") -> None:
-    """A status for people: the night, the lists, what to do."""
+    """A status for people: what stops everything, the night, the lists, what to do."""
+    if found.stopped is not None:
+        output.say(f"STOPPED · {found.stopped.code} · {found.stopped.where}\n  {found.stopped.next_step}")
     night = found.last_night
     if night is None:
         output.say("No night has run yet.")

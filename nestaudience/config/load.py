@@ -126,6 +126,7 @@ def _assemble(document: Document) -> tuple[Settings | None, list[Problem], bool]
         texts=tuple(tables["texts"]),
         sources=reader.sources,
         destinations={d.name: d for d in tables["destinations"]},
+        ad_accounts=tuple(tables["ad_accounts"]),
         audiences=audiences,
         document=document,
         digest=digest_of(document),

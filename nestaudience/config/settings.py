@@ -84,6 +84,7 @@ class Settings:
     texts: tuple[Text, ...]
     sources: dict[str, EventSource]
     destinations: dict[str, DestinationTable]
+    ad_accounts: tuple[AdAccount, ...]
     audiences: dict[AudienceKey, Audience]
     document: dict[str, Any]
     digest: str

@@ -1,12 +1,14 @@
 """Remote lists: their opaque names, binding an audience to one, and making sure that it is still there.
 
-A list is found again by its code after a lost answer, never adopted by its name. What the platform says about a list is written down; what it
+A list is found again by its code after a lost answer, never adopted by its name. In a recovered ledger none is found again: there may be people on it
+whom the ledger does not know, so it is deleted, and another begins. What the platform says about a list is written down; what it
 means for additions is decided by gates.
 """
 
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -15,10 +17,13 @@ from sqlalchemy.engine import Connection
 from nestaudience.config.settings import Audience
 from nestaudience.delivery.deliver import Tools
 from nestaudience.destinations.port import Account, Destination, ListSpec, Target
-from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
+from nestaudience.errors import MustStop, NeedsFix, NestAudienceError, TryAgain
 from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.ledger.keys import KeyRing
-from nestaudience.ledger.memory import RemoteList
+from nestaudience.ledger.log import NewEntry
+from nestaudience.ledger.memory import RECOVERING, RemoteList
+
+_CODE: Final = re.compile("na-[a-z2-7]{8}")
 
 WRONG_ACCOUNT: Final = "wrong_account"
 """Code of the gate, the error and the incident: what is bound and what is found are two ad accounts, or two lists."""
@@ -69,24 +74,16 @@ def bind_list(audience: Audience, destination: Destination, tools: Tools) -> Rem
     account = Account(audience.ad_account.account_id, audience.ad_account.login_account_id)
     code = code_of(audience, tools.keys)
     _no_other_company_there(audience, account, tools)
+    if tools.log.epoch > 1:
+        deleted = _delete_found(destination, account, code)
+        if deleted:
+            entries = [_deleted(audience.key, account, list_id, code, tools, "unknown_to_ledger") for list_id in deleted]
+            tools.log.append_and_seal(entries)
     facts = _believed(audience, "", lambda: destination.find_list(account, code), tools)
     created = facts is None
     if facts is None:
         facts = destination.create_list(account, ListSpec(code, name_of(audience, tools.keys), audience.table.membership_days))
-    values = {
-        "audience": audience.key,
-        "controller": audience.controller.key,
-        "segment": audience.segment.code,
-        "recipient": audience.recipient.key.value,
-        "destination": audience.table.destination,
-        "ad_account": account.account_id,
-        "login_account": account.login_account_id or "",
-        "code": code,
-        "list_id": facts.list_id,
-        "data_inputs": " ".join(audience.segment.data_inputs),
-        "state": "open",
-        "membership_days": audience.table.membership_days,
-    }
+    values = _binding(audience, code, facts.list_id, "open")
     names = ("audience", "recipient", "destination", "ad_account", "list_id", "code", "membership_days")
     fields: dict[str, Value] = {name: values[name] for name in names}
     kind = EntryType.LIST_CREATED if created else EntryType.BINDING_CHANGED
@@ -103,6 +100,52 @@ def _no_other_company_there(audience: Audience, account: Account, tools: Tools) 
     if any(each.controller != audience.controller.key for each in there):
         what = "another company's lists are on this ad account; name the account of this company"
         raise wrong_account(audience, "", what, tools)
+
+
+def unknown_list(audience: Audience, keys: KeyRing) -> dict[str, str | int]:
+    """The binding of an audience of which a restored ledger knows no list: whether there is one is asked before it is used."""
+    return _binding(audience, code_of(audience, keys), "", RECOVERING)
+
+
+def begin_anew(remote: RemoteList, audience: Audience | None, destination: Destination, tools: Tools) -> None:
+    """Delete a list of a restored ledger, and every list with the code that it had or would get: nobody stays where the ledger does not know of it.
+
+    The audience is free for a new list then. Safe to repeat. Raises what the destination raises; nothing is written then.
+    """
+    account = Account(remote.ad_account, remote.login_account)
+    target = Target(account, remote.list_id)
+    places = {(account, remote.code)}
+    if audience is not None and audience.table.destination == remote.destination:
+        own = Account(audience.ad_account.account_id, audience.ad_account.login_account_id)
+        places.add((own, code_of(audience, tools.keys)))
+    entries = []
+    if remote.list_id:
+        found = destination.read_list(target) is not None
+        if found:
+            destination.delete_list(target)
+        entries.append(_deleted(remote.audience, account, remote.list_id, remote.code, tools, "recovery", found=found))
+    for place, code in sorted(places, key=lambda each: each[1]):
+        deleted = _delete_found(destination, place, code)
+        entries += [_deleted(remote.audience, place, list_id, code, tools, "unknown_to_ledger") for list_id in deleted]
+    fields: dict[str, Value] = {"audience": remote.audience, "list_id": remote.list_id, "ad_account": remote.ad_account}
+    entries.append((EntryType.BINDING_CHANGED, tools.context(remote.controller), fields | {"state": "begins_anew"}))
+    tools.log.append_and_seal(entries, lambda connection, _: tools.memory.unbind(connection, remote.list_no))
+
+
+def report_strangers(account: Account, destination: Destination, tools: Tools) -> int:
+    """Write an incident for each list of this account that has a code of ours and that the ledger does not know; how many.
+
+    None is deleted: another installation may work on the account. Raises what the destination raises.
+    """
+    known = {remote.list_id for remote in tools.memory.lists()}
+    entries: list[NewEntry] = []
+    for facts in destination.lists(account):
+        if _CODE.fullmatch(facts.code) and facts.list_id not in known:
+            fields: dict[str, Value] = {"code": "list_unknown", "list_id": facts.list_id, "ad_account": account.account_id}
+            entries.append((EntryType.INCIDENT, tools.context(""), fields | {"list_code": facts.code}))
+    if entries:
+        tools.log.append_and_seal(entries)
+    return len(entries)
 
 
 def mark_retiring(remote: RemoteList, orders: dict[str, Value], tools: Tools) -> None:
@@ -134,6 +177,44 @@ def delete_list(remote: RemoteList, destination: Destination, tools: Tools) -> N
     )
 
 
+def _binding(audience: Audience, code: str, list_id: str, state: str) -> dict[str, str | int]:
+    return {
+        "audience": audience.key,
+        "controller": audience.controller.key,
+        "segment": audience.segment.code,
+        "recipient": audience.recipient.key.value,
+        "destination": audience.table.destination,
+        "ad_account": audience.ad_account.account_id,
+        "login_account": audience.ad_account.login_account_id or "",
+        "code": code,
+        "list_id": list_id,
+        "data_inputs": " ".join(audience.segment.data_inputs),
+        "state": state,
+        "membership_days": audience.table.membership_days,
+    }
+
+
+def _delete_found(destination: Destination, account: Account, code: str) -> list[str]:
+    """Delete every list with this code on this account; their ids. Raises `TryAgain`: `list_still_there` when a deleted one is found again."""
+    deleted: list[str] = []
+    while (facts := destination.find_list(account, code)) is not None:
+        if facts.list_id in deleted:
+            raise TryAgain(
+                "list_still_there", code, "the platform still names a list that was just deleted; run again in an hour"
+            )
+        destination.delete_list(Target(account, facts.list_id))
+        deleted.append(facts.list_id)
+    return deleted
+
+
+def _deleted(
+    audience: str, account: Account, list_id: str, code: str, tools: Tools, cause: str, *, found: bool = True
+) -> NewEntry:
+    """The entry of a deletion that recovers a ledger. `found`: the platform still had the list."""
+    fields: dict[str, Value] = {"audience": audience, "list_id": list_id, "ad_account": account.account_id, "code": code}
+    return EntryType.LIST_DELETED, tools.context(audience.partition("/")[0]), fields | {"cause": cause, "found": found}
+
+
 def confirm_list(audience: Audience, remote: RemoteList, destination: Destination, tools: Tools) -> None:
     """Ask the bound account for the list before anything is sent to it.
 
@@ -150,6 +231,8 @@ def confirm_list(audience: Audience, remote: RemoteList, destination: Destinatio
         if facts.code != remote.code and any(facts.code == each.code for each in tools.memory.lists()):
             raise wrong_account(audience, list_id, "the list with the bound id is another audience's; restore the ledger", tools)
         return
+    if remote.state == RECOVERING:
+        raise TryAgain("recovering", remote.audience, "its list is gone already; the next run begins a new one")
     if _believed(audience, list_id, lambda: destination.find_list(account, remote.code), tools) is not None:
         raise wrong_account(audience, list_id, "the account keeps this list under another id; restore the ledger", tools)
     fields: dict[str, Value] = {"code": "list_gone", "audience": remote.audience, "list_id": remote.list_id}

@@ -26,13 +26,15 @@ ENDING: Final[Mapping[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class ListStates:
     """What is known of lists. `gone`: proven gone; `closed`: deleted by us; `renumbered`: still under another number than the configuration gives;
-    `elsewhere`: bound to another ad account than the configuration names; `endings`: being emptied, with a code of `ENDING`.
+    `elsewhere`: bound to another ad account than the configuration names; `recovering`: to be deleted, for a restored ledger does not know who is on
+    it; `endings`: being emptied, with a code of `ENDING`.
     """
 
     gone: frozenset[AudienceKey] = frozenset()
     closed: frozenset[AudienceKey] = frozenset()
     renumbered: frozenset[AudienceKey] = frozenset()
     elsewhere: frozenset[AudienceKey] = frozenset()
+    recovering: frozenset[AudienceKey] = frozenset()
     endings: Mapping[AudienceKey, str] = field(default_factory=dict)
 
 
@@ -84,6 +86,9 @@ def _account_gate(key: AudienceKey, lists: ListStates) -> list[Gate]:
 
 def _list_gates(key: AudienceKey, lists: ListStates) -> list[Gate]:
     gates = []
+    if key in lists.recovering:
+        next_step = "nothing: its list could not be deleted yet after the ledger was restored; every run tries again"
+        gates.append(stop_additions("recovering", next_step, exit_code=3))
     if key in lists.closed:
         next_step = "take the audience out of the configuration, or give it another number to start a new list"
         gates.append(stop_additions("list_closed", next_step, exit_code=0))

@@ -1,7 +1,8 @@
 """Signed checkpoints: their text form, their verification, and the signer that never contradicts itself.
 
 Forms: https://c2sp.org/tlog-checkpoint and https://c2sp.org/signed-note (read 2026-11-22). A checkpoint is strict here: three
-lines, no extensions. The signer keeps its head (the last checkpoint it signed, and the tree's frontier) in a file beside the
+lines, no extensions. A log that was restored from a backup goes on under a new name, its next epoch: the origin with a number behind it. The signer
+keeps its head (the last checkpoint it signed, and the tree's frontier) in a file beside the
 keys, not in the ledger: a ledger that was restored from a backup is then behind its own signer. This module reads no entry.
 """
 
@@ -9,13 +10,14 @@ import binascii
 import fcntl
 import json
 import os
+import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -64,10 +66,50 @@ class SignedCheckpoint:
         return self.checkpoint.root
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What one recovery gave up: of the checkpoints signed under `old_origin`, those of more than `restored_size` entries, up to the head."""
+
+    old_origin: str
+    restored_size: int
+    head_size: int
+    head_root: bytes
+
+    def fields(self) -> dict[str, str | int]:
+        """For an entry, and for the head file."""
+        return {
+            "old_origin": self.old_origin,
+            "restored_size": self.restored_size,
+            "head_size": self.head_size,
+            "head_root": self.head_root.hex(),
+        }
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> "Lost | None":
+        """From the fields of an entry; None when they say no such thing."""
+        name, sizes, root = (
+            fields.get("old_origin"),
+            (fields.get("restored_size"), fields.get("head_size")),
+            fields.get("head_root"),
+        )
+        if not isinstance(name, str) or not isinstance(root, str) or not re.fullmatch("[0-9a-f]{64}", root):
+            return None
+        first, last = sizes
+        if type(first) is not int or type(last) is not int or not 0 <= first <= last:
+            return None
+        return cls(name, first, last, bytes.fromhex(root))
+
+    def covers(self, checkpoint: Checkpoint) -> bool:
+        """True for a checkpoint of what was given up. One of the head's size must have the head's root."""
+        if checkpoint.origin != self.old_origin or not self.restored_size < checkpoint.size <= self.head_size:
+            return False
+        return checkpoint.size < self.head_size or checkpoint.root == self.head_root
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """A public key and the name of the log whose checkpoints it verifies."""
+    """A public key and the name of the log whose checkpoints it verifies, those of its later epochs included."""
 
     name: str
     public: bytes
@@ -108,7 +150,7 @@ class Verifier:
 
 
 def open_note(note: str, verifiers: Sequence[Verifier]) -> SignedCheckpoint:
-    """The checkpoint in a signed note that at least one of these verifiers signed.
+    """The checkpoint in a signed note that at least one of these verifiers signed. Who verifies a log verifies its later epochs.
 
     Lines of unknown keys (witnesses) are passed over; a wrong signature of a known key is refused. Raises `MustStop`:
     `note_malformed`, `note_unsigned` (no known key signed it), `note_forged` (a known key's signature is wrong, or the note
@@ -118,7 +160,8 @@ def open_note(note: str, verifiers: Sequence[Verifier]) -> SignedCheckpoint:
     checkpoint = _parse_text(text)
     if checkpoint is None or not signatures:
         raise MustStop("note_malformed", "a checkpoint", "compare it with another copy; this text is no signed checkpoint")
-    known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
+    mine = [Verifier(checkpoint.origin, each.public) for each in verifiers if epoch_of(each.name, checkpoint.origin)]
+    known = {(verifier.name, verifier.key_id): verifier for verifier in (*verifiers, *mine)}
     signed = 0
     for name, value in signatures:
         verifier = known.get((name, value[:4]))
@@ -139,7 +182,7 @@ class Signer:
     """Signs a log's checkpoints, each one an extension of the last.
 
     It extends its own frontier with the new leaves, so it never takes a root from the ledger. The head is read from its file at
-    each signature, under a file lock: two processes cannot sign two stories.
+    each signature, under a file lock: two processes cannot sign two stories. `origin` names the log; its first epoch has that very name.
     """
 
     def __init__(self, private: Ed25519PrivateKey, origin: str, head_path: Path, older: Sequence[Ed25519PublicKey] = ()) -> None:
@@ -154,43 +197,66 @@ class Signer:
         return f"<Signer {self.origin} {self.verifier.key_id.hex()}>"
 
     def head(self) -> Checkpoint:
-        """The last checkpoint signed; size 0 when nothing was. Raises `MustStop`: `head_unreadable`."""
-        return self._load()[0]
+        """The last checkpoint signed, of whatever epoch; size 0 when nothing was. Raises `MustStop`: `head_unreadable`."""
+        return self._load().checkpoint
 
-    def sign(self, first_index: int, new_leaves: Sequence[bytes]) -> SignedCheckpoint:
-        """Extend the log by these leaf hashes, the first of which has this index, and sign the result.
+    def past(self) -> tuple[Lost, ...]:
+        """What each recovery so far gave up, in order. Raises `MustStop`: `head_unreadable`."""
+        return self._load().past
+
+    def sign(self, first_index: int, new_leaves: Sequence[bytes], *, epoch: int = 1) -> SignedCheckpoint:
+        """Extend the log by these leaf hashes, the first of which has this index, and sign the result under the epoch's name.
 
         The new head is durable before the signature is returned. No new leaves: the head is signed again, with the same bytes.
-        Raises `MustStop`: `ledger_behind_head` (the leaves begin before the head), `ledger_inconsistent` (they begin after it),
-        `head_unreadable`, `head_unwritable`.
+        Raises `MustStop`: `ledger_behind_head` (the leaves begin before the head, or the head is of another epoch), `ledger_inconsistent`
+        (they begin after it), `head_unreadable`, `head_unwritable`.
         """
         with self._locked():
-            head, frontier = self._load()
-            if first_index < head.size:
+            head = self._load()
+            frontier = head.frontier
+            if first_index < frontier.size or epoch_of(self.origin, head.checkpoint.origin) != epoch:
                 raise MustStop(
                     "ledger_behind_head", "the signer", "the ledger was restored from a backup; run `nestaudience ledger recover`"
                 )
-            if first_index > head.size:
+            if first_index > frontier.size:
                 raise MustStop(
                     "ledger_inconsistent", "the signer", "entries before these were never signed; run `nestaudience audit verify`"
                 )
-            for leaf in new_leaves:
-                frontier.append(leaf)
-            signed = self._signed(Checkpoint(self.origin, frontier.size, frontier.root()))
-            self._store(signed, frontier)
+            return self._advance(head, new_leaves, epoch)
+
+    def open_epoch(self, lost: Lost, epoch: int, leaves: Sequence[bytes]) -> SignedCheckpoint:
+        """Give up what a recovery declares lost, and sign the restored log from its first leaf on under the name of a new epoch.
+
+        Raises `MustStop`: `head_changed` when the head is not the one that the recovery cites, or the epoch is not a later one, and as `sign` does.
+        """
+        with self._locked():
+            head = self._load()
+            cited = Checkpoint(lost.old_origin, lost.head_size, lost.head_root)
+            if head.checkpoint != cited or epoch <= epoch_of(self.origin, cited.origin):
+                raise MustStop(
+                    "head_changed", "the signer's head file", "somebody else signed meanwhile; look at `nestaudience status`"
+                )
+            return self._advance(_Head(cited, Frontier(), (*head.past, lost)), leaves, epoch)
+
+    def _advance(self, head: "_Head", leaves: Sequence[bytes], epoch: int) -> SignedCheckpoint:
+        for leaf in leaves:
+            head.frontier.append(leaf)
+        signed = self._signed(Checkpoint(epoch_name(self.origin, epoch), head.frontier.size, head.frontier.root()))
+        self._store(signed, head)
         return signed
 
     def _signed(self, checkpoint: Checkpoint) -> SignedCheckpoint:
         text = checkpoint.text()
-        value = self.verifier.key_id + self._private.sign(text.encode())
-        return SignedCheckpoint(checkpoint, f"{text}\n{_MARK}{self.origin} {b64encode(value).decode()}\n")
+        key_id = Verifier(checkpoint.origin, self.verifier.public).key_id
+        value = key_id + self._private.sign(text.encode())
+        return SignedCheckpoint(checkpoint, f"{text}\n{_MARK}{checkpoint.origin} {b64encode(value).decode()}\n")
 
-    def _load(self) -> tuple[Checkpoint, Frontier]:
-        head: tuple[Checkpoint, Frontier] | None = None
+    def _load(self) -> "_Head":
+        head: _Head | None = None
         try:
             head = self._parse(json.loads(self._path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            head = Checkpoint(self.origin, 0, EMPTY_ROOT), Frontier()
+            head = _Head(Checkpoint(self.origin, 0, EMPTY_ROOT), Frontier(), ())
         except (OSError, ValueError, TypeError, KeyError, AttributeError, MustStop):
             head = None
         if head is None:
@@ -199,16 +265,20 @@ class Signer:
             )
         return head
 
-    def _parse(self, document: dict[str, str]) -> tuple[Checkpoint, Frontier]:
+    def _parse(self, document: dict[str, Any]) -> "_Head":
         checkpoint = open_note(document["note"], self.verifiers).checkpoint
         frontier = Frontier.from_bytes(bytes.fromhex(document["frontier"]))
-        if frontier.size != checkpoint.size or frontier.root() != checkpoint.root:
-            raise ValueError("the frontier does not give the root")
-        return checkpoint, frontier
+        past = [lost for fields in document.get("past", ()) if (lost := Lost.parse(fields)) is not None]
+        if frontier.size != checkpoint.size or frontier.root() != checkpoint.root or not epoch_of(self.origin, checkpoint.origin):
+            raise ValueError("the frontier does not give the root, or it is another log's")
+        return _Head(checkpoint, frontier, tuple(past))
 
-    def _store(self, signed: SignedCheckpoint, frontier: Frontier) -> None:
+    def _store(self, signed: SignedCheckpoint, head: "_Head") -> None:
         fresh = self._path.with_name(self._path.name + ".new")
-        text = json.dumps({"note": signed.note, "frontier": frontier.to_bytes().hex()}, ensure_ascii=False)
+        document: dict[str, object] = {"note": signed.note, "frontier": head.frontier.to_bytes().hex()}
+        if head.past:
+            document["past"] = [lost.fields() for lost in head.past]
+        text = json.dumps(document, ensure_ascii=False)
         failed = False
         try:
             handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -239,6 +309,37 @@ class Signer:
             yield
         finally:
             os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The head file's content: the last checkpoint, the frontier that leads on from it, and what recoveries gave up."""
+
+    checkpoint: Checkpoint
+    frontier: Frontier
+    past: tuple[Lost, ...]
+
+
+def epoch_name(origin: str, epoch: int) -> str:
+    """The name under which an epoch of a log is signed; the first has the log's own."""
+    return origin if epoch == 1 else f"{origin}/{epoch}"
+
+
+def epoch_of(origin: str, name: str) -> int:
+    """Which epoch of this log has this name, counted from 1; 0 for another log's name."""
+    if name == origin:
+        return 1
+    number = name.removeprefix(f"{origin}/")
+    return int(number) if number != name and re.fullmatch("[1-9][0-9]{0,8}", number) and number != "1" else 0
+
+
+def glance(path: Path, origin: str) -> tuple[int, int] | None:
+    """(epoch, size) that a head file names; None without a readable one. No signature is checked: enough to warn, never to trust."""
+    try:
+        checkpoint = _parse_text(_split_note(json.loads(path.read_text(encoding="utf-8"))["note"])[0])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        checkpoint = None
+    return None if checkpoint is None else (epoch_of(origin, checkpoint.origin), checkpoint.size)
 
 
 @lru_cache(maxsize=64)

@@ -146,8 +146,19 @@ def schema_revision(connection: Connection) -> str:
 
 
 def born_with(connection: Connection) -> dict[str, str]:
-    """What the ledger was born with: `environment`, `origin`, `created_at` (UTC), `created_by`."""
+    """What the ledger was born with: `environment`, `origin`, `created_at` (UTC), `created_by`; and `epoch` once it was recovered."""
     return {row.key: row.value for row in connection.execute(sa.select(META))}
+
+
+def ledger_epoch(connection: Connection) -> int:
+    """Which epoch of its log the ledger is in: 1, and one more with each recovery. Only the signed head can prove it."""
+    return int(born_with(connection).get("epoch", "1"))
+
+
+def set_epoch(connection: Connection, epoch: int) -> None:
+    """Say that the ledger is in a new epoch, in the transaction of the entry that opens it."""
+    connection.execute(sa.delete(META).where(META.c.key == "epoch"))
+    connection.execute(sa.insert(META), {"key": "epoch", "value": str(epoch)})
 
 
 def _birth(connection: Connection, environment: Environment, origin: str, clock: Clock) -> None:

@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from nestaudience.errors import MustStop
 from nestaudience.ledger import merkle
-from nestaudience.ledger.checkpoint import Checkpoint, SignedCheckpoint, Signer, Verifier, open_note
-from nestaudience.ledger.engine import Clock, read, write
+from nestaudience.ledger.checkpoint import Checkpoint, SignedCheckpoint, Signer, Verifier, epoch_name, epoch_of, open_note
+from nestaudience.ledger.engine import Clock, ledger_epoch, read, write
 from nestaudience.ledger.entries import Context, EntryType, Value, decode, encode, uuid7
 from nestaudience.ledger.keys import Randomness
 from nestaudience.ledger.schema import BATCH_LEAVES, CHECKPOINT, LOG_ENTRY
@@ -126,21 +126,24 @@ class TransferLog(LogReader):
     Opening compares the ledger with the signer's head. Raises `MustStop`: `ledger_restored` (the ledger has fewer entries than
     were signed: a backup was put back), `ledger_inconsistent` (other entries than were signed), `head_behind_ledger` (the head
     file is older than the ledger's checkpoints, or missing), `ledger_unavailable`. Entries beyond the head (a crash before
-    their seal) count; the next seal covers them.
+    their seal) count; the next seal covers them. `restored` opens a restored ledger nevertheless, to write down how it is mended; nothing can be
+    sealed then.
     """
 
-    def __init__(self, engine: Engine, signer: Signer, *, clock: Clock, randomness: Randomness) -> None:
+    def __init__(self, engine: Engine, signer: Signer, *, clock: Clock, randomness: Randomness, restored: bool = False) -> None:
         super().__init__(engine)
+        self.epoch = read(engine, ledger_epoch)
+        """How often the ledger was recovered, and one: the number of the name under which its checkpoints are signed."""
         self._signer = signer
         self._clock = clock
         self._randomness = randomness
         self._lock = threading.RLock()
-        self._size = self._compare(signer.head())
+        self._size = self._compare(signer.head(), restored=restored)
 
     @property
     def origin(self) -> str:
-        """The name of this log."""
-        return self._signer.origin
+        """The name of this log, as its checkpoints bear it now."""
+        return epoch_name(self._signer.origin, self.epoch)
 
     def append(self, entries: Sequence[NewEntry], also: Also | None = None) -> tuple[int, ...]:
         """Append entries in one durable transaction, together with the rows that `also` writes; their indices.
@@ -174,8 +177,8 @@ class TransferLog(LogReader):
         that right).
         """
         with self._lock:
-            signed = self._signer.sign(*self._unsealed())
-            write(self.engine, lambda connection: _keep_note(connection, signed))
+            signed = self._signer.sign(*self._unsealed(), epoch=self.epoch)
+            write(self.engine, lambda connection: keep_note(connection, signed))
             return signed
 
     def append_and_seal(self, entries: Sequence[NewEntry], also: Also | None = None) -> tuple[tuple[int, ...], SignedCheckpoint]:
@@ -203,19 +206,24 @@ class TransferLog(LogReader):
             raise MustStop("second_writer", "the transfer log", "end the other program that writes this ledger, then run again")
         return head.size, leaves
 
-    def _compare(self, head: Checkpoint) -> int:
+    def _compare(self, head: Checkpoint, *, restored: bool) -> int:
         """The log's size, when it continues the head."""
         leaves = self.leaves()
         size = len(leaves) // merkle.HASH_SIZE
-        if size < head.size:
-            raise MustStop("ledger_restored", "the ledger", "it is behind its signed head; run `nestaudience ledger recover`")
+        mine = f"{self.origin}\n"  # checkpoints of an epoch before a recovery have another origin
+        signed = [kept for kept, note in self.notes() if note.startswith(mine)]
+        of_head = epoch_of(self._signer.origin, head.origin)
+        # A new epoch that is not signed yet: a recovery that was cut off.
+        if size < head.size if of_head == self.epoch else of_head > self.epoch or not signed:
+            if restored:
+                return size
+            raise restored_error()
+        if of_head < self.epoch:
+            raise _head_behind()
         if merkle.root_of(leaves[: head.size * merkle.HASH_SIZE]) != head.root:
             raise _inconsistent()
-        mine = f"{self.origin}\n"  # checkpoints of an epoch before a recovery have another origin
-        if any(kept > head.size and note.startswith(mine) for kept, note in self.notes()):
-            raise MustStop(
-                "head_behind_ledger", "the signer's head file", "restore its latest copy; the ledger has later checkpoints"
-            )
+        if any(kept > head.size for kept in signed):
+            raise _head_behind()
         return size
 
 
@@ -234,7 +242,8 @@ def raw(column: sa.Column[Any]) -> sa.Cast[bytes]:
     return sa.cast(column, sa.LargeBinary)
 
 
-def _keep_note(connection: Connection, signed: SignedCheckpoint) -> None:
+def keep_note(connection: Connection, signed: SignedCheckpoint) -> None:
+    """Keep a signed checkpoint; the one of its size that is there already stays."""
     kept = connection.execute(sa.select(CHECKPOINT.c.note).where(CHECKPOINT.c.size == signed.size)).scalar_one_or_none()
     if kept is None:
         connection.execute(sa.insert(CHECKPOINT), {"size": signed.size, "note": signed.note})
@@ -256,6 +265,20 @@ def _page_of(
         query = query.where(sa.or_(sa.false(), *(sa.func.instr(raw(LOG_ENTRY.c.body), name) > 0 for name in names)))
     query = query.order_by(LOG_ENTRY.c.idx).limit(_PAGE)
     return lambda connection: [(index, body, leaf) for index, body, leaf in connection.execute(query)]
+
+
+def restored_error() -> MustStop:
+    """Why nothing may be sent from a restored ledger, and what to do."""
+    return MustStop(
+        "ledger_restored",
+        "the ledger",
+        "it is behind its signed head: a backup was put back. Nothing is sent until `nestaudience ledger recover` has run; "
+        "it is quick and may be repeated",
+    )
+
+
+def _head_behind() -> MustStop:
+    return MustStop("head_behind_ledger", "the signer's head file", "restore its latest copy; the ledger has later checkpoints")
 
 
 def _inconsistent() -> MustStop:

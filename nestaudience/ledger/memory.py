@@ -25,6 +25,8 @@ SILENCE: Final = timedelta(hours=48)
 
 TRIED_AGAIN: Final = 0
 """`attempt` of a batch that was accepted in part and whose people were sent once more. What became of the second try stands in its own batch."""
+RECOVERING: Final = "recovering"
+"""The state of a list that may hold people whom a restored ledger does not know."""
 
 TOKEN: Final = pa.binary(16)
 
@@ -172,12 +174,27 @@ class Memory:
         connection.execute(sa.insert(REMOTE_LIST), values)
 
     def set_list_state(self, connection: Connection, list_no: int, state: str) -> None:
-        """Say that a list is open, gone, retiring or closed."""
+        """Say that a list is open, gone, retiring, closed or recovering."""
         connection.execute(sa.update(REMOTE_LIST).where(REMOTE_LIST.c.list_no == list_no).values(state=state))
 
     def lapse_list(self, connection: Connection, list_no: int) -> None:
         """A list is proven gone: whoever was on it is on it no longer."""
         connection.execute(sa.update(BATCH).where(BATCH.c.list_no == list_no).values(state="lapsed"))
+
+    def mark_recovering(self, connection: Connection, unknown: Iterable[dict[str, Any]]) -> None:
+        """The ledger is behind its head: every list that may have got people since is to be deleted. `unknown` are bindings for audiences of
+        which the ledger knows no list, while the platform may have one.
+        """
+        connection.execute(sa.update(REMOTE_LIST).where(REMOTE_LIST.c.state == "open").values(state=RECOVERING))
+        for values in unknown:
+            self.bind(connection, values)
+
+    def unbind(self, connection: Connection, list_no: int) -> None:
+        """A list is deleted, and its audience begins anew: whoever was on it is on it no longer."""
+        mine = REMOTE_LIST.c.list_no == list_no
+        former = REMOTE_LIST.c.audience.concat("#").concat(sa.cast(REMOTE_LIST.c.list_no, sa.Text))
+        connection.execute(sa.update(REMOTE_LIST).where(mine).values(audience=former, state="closed"))
+        self.lapse_list(connection, list_no)
 
     # -- batches
 

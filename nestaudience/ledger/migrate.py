@@ -14,8 +14,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from nestaudience.errors import MustStop, TryAgain
 from nestaudience.ledger.checkpoint import Signer
-from nestaudience.ledger.engine import Clock, newest_revision, read, schema_revision, upgrade
+from nestaudience.ledger.engine import Clock, newest_revision, read, schema_revision, upgrade, write
 from nestaudience.ledger.entries import Context, EntryType, Value
+from nestaudience.ledger.epoch import examine
 from nestaudience.ledger.keys import Randomness
 from nestaudience.ledger.lease import WRITER, holder, leased
 from nestaudience.ledger.log import TransferLog
@@ -32,7 +33,8 @@ class Migrated:
 
 
 def migrate(engine: Engine, path: Path, signer: Signer, context: Context, *, clock: Clock, randomness: Randomness) -> Migrated:
-    """Back up the ledger in this file and migrate it. `engine` is from `open_older`.
+    """Back up the ledger in this file and migrate it. `engine` is from `open_older`. A restored ledger gets no entry, for it may not
+    grow before it is recovered: the entry that opens its new epoch names the revision.
 
     Raises `TryAgain`: `leased` while a run or anybody else works on the ledger; `MustStop`: `ledger_backup` (it could not be made; nothing is
     changed then), and what the log raises when it is not the one that was signed.
@@ -46,11 +48,12 @@ def migrate(engine: Engine, path: Path, signer: Signer, context: Context, *, clo
         names = read(engine, lambda connection: connection.execute(sa.select(LEASE.c.name)).scalars().all())
         if any(holder(engine, name, clock) not in (None, context.run_id) for name in names):
             raise TryAgain("leased", "the ledger", "a run is at work on a list; wait until it ends, then run again")
-        log = TransferLog(engine, signer, clock=clock, randomness=randomness)
+        restored = examine(engine, signer) is not None
+        log = None if restored else TransferLog(engine, signer, clock=clock, randomness=randomness)
         return _migrate(engine, path, log, context, before, clock())
 
 
-def _migrate(engine: Engine, path: Path, log: TransferLog, context: Context, before: str, now: datetime) -> Migrated:
+def _migrate(engine: Engine, path: Path, log: TransferLog | None, context: Context, before: str, now: datetime) -> Migrated:
     after = newest_revision()
     backup = path.with_name(f"{path.name}.{before}.{now:%Y%m%dT%H%M%SZ}")
     _back_up(path, backup)
@@ -59,7 +62,10 @@ def _migrate(engine: Engine, path: Path, log: TransferLog, context: Context, bef
     def also(connection: Connection, _indices: tuple[int, ...]) -> None:
         upgrade(connection)
 
-    log.append_and_seal([(EntryType.LEDGER_MIGRATED, context, fields)], also)
+    if log is None:
+        write(engine, upgrade)
+    else:
+        log.append_and_seal([(EntryType.LEDGER_MIGRATED, context, fields)], also)
     return Migrated(before, read(engine, schema_revision), backup)
 
 

@@ -1,5 +1,6 @@
 """`ledger migrate`: a ledger that an older release made is backed up, brought to today's tables, and says so in its log; or stays as it is."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -161,7 +162,7 @@ def test_a_log_that_is_not_the_signed_one_is_left_alone(older: Older) -> None:
         plain.execute("DELETE FROM log_entry WHERE idx = 2")
     with pytest.raises(MustStop) as caught:
         older.migrate()
-    assert caught.value.code == "ledger_restored"
+    assert caught.value.code == "ledger_inconsistent"
     assert read(older.engine, schema_revision) == OLD
     assert older.backups() == []
 
@@ -209,3 +210,24 @@ def test_the_command(older: Older) -> None:
     assert '"backup": ""' in second.stdout
     environment, table = ledger_of(parse(older.config))
     open_ledger(older.path, environment=environment, origin=table.origin, clock=older.clock.now).dispose()
+
+
+def test_a_backup_from_before_an_upgrade_is_migrated_and_then_recovered(older: Older) -> None:
+    backup = older.config.parent / "backup.sqlite"
+    with sqlite3.connect(older.path) as source, sqlite3.connect(backup) as target:
+        source.backup(target)
+    older.migrate()
+    older.engine.dispose()
+    for left in older.path.parent.glob("ledger.sqlite*"):
+        left.unlink()
+    shutil.copy(backup, older.path)
+    command = ["--config", str(older.config)]
+    refused = CliRunner().invoke(app, ["ledger", "recover", "--yes", *command])
+    assert refused.exit_code == 2
+    assert "ledger migrate" in refused.output.replace("\n", " ")
+    assert CliRunner().invoke(app, ["ledger", "migrate", *command]).exit_code == 0
+    recovered = CliRunner().invoke(app, ["ledger", "recover", "--yes", "--json", *command])
+    said = json.loads(recovered.stdout)
+    assert (said["done"], said["entries_lost"], said["epoch"]) == (True, 1, 2)
+    verified = CliRunner().invoke(app, ["audit", "verify", *command])
+    assert verified.exit_code == 0, verified.output

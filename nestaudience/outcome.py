@@ -1,0 +1,37 @@
+"""What a run did, in keys and counts: for the log, for commands, and for whoever waits for its exit code. It decides nothing."""
+
+from dataclasses import dataclass, field
+
+from nestaudience.delivery.deliver import Sent
+from nestaudience.delta.gates import Gate
+from nestaudience.errors import NestAudienceError
+from nestaudience.vocabulary import AudienceKey, RunId
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did, in keys and counts."""
+
+    run_id: RunId
+    night: str
+    sent: dict[AudienceKey, Sent] = field(default_factory=dict)
+    errors: list[NestAudienceError] = field(default_factory=list)
+    gates: dict[AudienceKey, tuple[Gate, ...]] = field(default_factory=dict)
+    closed: list[AudienceKey] = field(default_factory=list)
+    begun_anew: list[AudienceKey] = field(default_factory=list)
+    settled: int = 0
+    waiting: int = 0
+    checkpoint: str = ""
+
+    @property
+    def exit_codes(self) -> tuple[int, ...]:
+        """Every exit code that something in this run asks for, 0 when nothing does."""
+        codes = {error.exit_code for error in self.errors}
+        codes |= {4 for sent in self.sent.values() if sent.unknown}
+        codes |= {gate.exit_code for gates in self.gates.values() for gate in gates}
+        return tuple(sorted(codes | {0}))
+
+    @property
+    def exit_code(self) -> int:
+        """The highest of them."""
+        return max(self.exit_codes)
