@@ -1,7 +1,9 @@
 """The state machine: random histories of a small group against the real path, with everything that can go wrong between it and its platforms.
 
 A history is people who consent, refuse, move and vanish; platforms that lose, refuse, delay and forget; runs that crash, meet each other, look at a
-store of yesterday. After every step `machine_truth` says what must hold; every history ends with all well again, and every list equal to consent. `hunt` runs it without pytest, for mutants:
+store of yesterday. After every step `machine_truth` says what must hold; every history ends with all well again, and every list equal to consent.
+
+`hunt` runs it without pytest, for mutants:
 
     python tests/machine.py 40 7          # 40 histories of seed 7; exit code 1 and the broken rule when one is found
 """
