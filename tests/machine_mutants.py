@@ -87,7 +87,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "lapsed too early",
-        (("delivery/settle.py", "timedelta(days=remote.membership_days)", "timedelta(days=remote.membership_days - 3)"),),
+        (("delivery/settle.py", "timedelta(days=remote.membership_days)", "timedelta(days=remote.membership_days - 5)"),),
     ),
     Mutant(
         "accepted in part counts as whole",

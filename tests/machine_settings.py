@@ -1,5 +1,6 @@
 """The configuration of the small group that the state machine plays with: two companies, three lists, limits that let three people be a list."""
 
+from functools import cache
 from typing import Any, Final
 
 from nestaudience.config.load import from_document
@@ -95,9 +96,10 @@ def _document(numbers: dict[tuple[str, str], int]) -> dict[str, Any]:
     }
 
 
-def settings(numbers: dict[tuple[str, str], int]) -> Settings:
-    """The settings with these list numbers by company and destination. The smallest list is one of one person, which no file may say."""
-    found = from_document(_document(numbers))
+@cache
+def settings(*numbers: int) -> Settings:
+    """The settings with these list numbers, in the order of `ACCOUNTS`. The smallest list is one of one person, which no file may say."""
+    found = from_document(_document(dict(zip(ACCOUNTS, numbers, strict=True))))
     return Settings(
         **{name: getattr(found, name) for name in Settings.__dataclass_fields__ if name != "gates"},
         gates=found.gates.model_copy(update={"smallest_list": 1}),

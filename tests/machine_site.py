@@ -133,7 +133,7 @@ class Site:
     @property
     def parts(self) -> Parts:
         """Everything that a run works with, as `wiring` would open it."""
-        found = settings(self.numbers)
+        found = settings(*self.numbers.values())
         document = found.document
         evidence = Evidence(Environment.SANDBOX, found.ledger, self.engine, self.memory, self.reader, document, self.folder)
         return Parts(
