@@ -4,6 +4,7 @@ It knows no table but `meta`. Every write goes through `write`, which takes SQLi
 first is still true when it writes. Foreign exceptions end here: they could carry a row.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable
@@ -30,6 +31,7 @@ Result = TypeVar("Result")
 Clock = Callable[[], datetime]
 """Gives the present time, with a zone."""
 
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells at every opening what it assumes
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _WRITER: Final = "nestaudience_writer"
 

@@ -68,6 +68,7 @@ class StoreFile:
 
     def __init__(self, path: Path) -> None:
         self._connection: Any = adbc_driver_sqlite.dbapi.connect(path.absolute().as_uri())
+        self.run("PRAGMA busy_timeout = 10000")  # a run may be reading
 
     def __enter__(self) -> "StoreFile":
         return self
