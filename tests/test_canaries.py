@@ -200,7 +200,7 @@ def test_nothing_written_by_commands_holds_anybody(commands: CanarySite) -> None
 
 
 def _nobody_in(here: CanarySite) -> None:
-    report = found_in_folder(here.folder, here.needles.everything, but=[here.place.store, here.place.keys.parent])
+    report = found_in_folder(here.folder, here.needles.everything, but=here.where_they_belong)
     assert report == {}
 
 
