@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -190,6 +190,11 @@ class CanarySite:
 
     def command(self, step: str, *words: str, file_limit: int | None = None, **environment: str) -> int:
         """A command as a process of its own; what it says is kept in `out`. `file_limit`: no file may grow beyond so many bytes."""
+        own = ("-m", "nestaudience", *words, "--config", str(self.place.config))
+        return self.python(step, *own, file_limit=file_limit, **environment)
+
+    def python(self, step: str, *words: str, file_limit: int | None = None, **environment: str) -> int:
+        """A Python process, kept and limited like a command."""
         # The limit is set by the new process itself: code between fork and exec would run gRPC's fork handlers, which may abort.
         limit = (
             "import os, resource, sys; n = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (n, n)); "
@@ -203,11 +208,7 @@ class CanarySite:
                     sys.executable,
                     "-X",
                     "faulthandler",
-                    "-m",
-                    "nestaudience",
                     *words,
-                    "--config",
-                    str(self.place.config),
                 ],
                 cwd=self.folder,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_LOGGING_LEVEL": "DEBUG"} | environment,
@@ -275,12 +276,14 @@ def loud(path: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet_terminal(path: Path) -> Iterator[None]:
-    """Standard output and error of this process, of its libraries too, go to a file."""
+    """Standard output and error of this process, of its libraries too, go to a file: what Python prints, and what native code writes."""
     with ExitStack() as stack:
-        target = stack.enter_context(path.open("wb"))
+        target = stack.enter_context(path.open("w", encoding="utf-8", buffering=1))
         for number in (1, 2):
             kept = os.dup(number)
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, number)
             os.dup2(target.fileno(), number)
+        stack.enter_context(redirect_stdout(target))  # pytest has put files of its own in their place
+        stack.enter_context(redirect_stderr(target))
         yield

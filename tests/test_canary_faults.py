@@ -4,10 +4,14 @@ Every kind of fault is made on every method that matters, on both platforms, wit
 not happen would prove nothing: each one is seen to be used up, and each night to have met the code that it was made for.
 """
 
+import hashlib
+import http.client
 import json
+import logging
 import os
 import re
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -21,7 +25,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import pytest
 from canary_site import HOSTILE, LISTED, CanarySite, loud, quiet_terminal
 from customers.store_rows import write_parquet, write_postgres
-from leaks import found_in, found_in_folder
+from leaks import Needles, found_in, found_in_folder
 from lists_by_rule import rows_of
 from postgres_server import Postgres
 from receivers import HttpReceiver
@@ -32,6 +36,7 @@ from nestaudience.destinations.port import Account, ListSpec, Target
 from nestaudience.errors import NestAudienceError
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.faults import Fault, FaultKind
+from nestaudience.sandbox.meta_graph import MetaSandbox
 from nestaudience.sandbox.site import ACCOUNTS, META_ACCOUNTS
 from nestaudience.sandbox.world import StoreFile
 from nestaudience.wiring import open_parts
@@ -325,6 +330,23 @@ def test_all_that_meta_received_is_digests_structure_and_ids(site: CanarySite, f
         digests += len(payload["data"])
     assert kinds >= {"AddUsers", "RemoveUsers", "CreateAudience", "ReadAudience", "ListAudiences"}
     assert digests > 500
+
+
+def test_what_a_client_prints_would_be_found(tmp_path: Path) -> None:
+    """The control: Python's HTTP client does print the token and a person's digest, and a logger that is on does reach the file."""
+    needles = Needles.of(CANARY, secrets={"token": "EAAB-a-token-of-Meta"})
+    digest = hashlib.sha256(CANARY.lower().encode()).hexdigest()
+    with MetaSandbox({}, SandboxClock(NIGHT)) as box, loud(tmp_path / "log"), quiet_terminal(tmp_path / "out"):
+        connection = http.client.HTTPConnection(box.endpoint)
+        connection.request("POST", "/v26.0/1/users?access_token=EAAB-a-token-of-Meta", f"payload=%5B%22{digest}%22%5D".encode())
+        connection.getresponse().read()
+        connection.close()
+        sys.stdout.flush()
+        logging.getLogger("urllib3.connectionpool").debug("%s", CANARY)
+    assert found_in_folder(tmp_path, needles.everything) == {
+        "log": {f"address of {CANARY}"},
+        "out": {"secret token", f"digest of {CANARY}"},
+    }
 
 
 def test_hostile_addresses_were_read(site: CanarySite, faults: int) -> None:
