@@ -1,13 +1,16 @@
 """An installation with canaries among its customers, for the canary tests: what it does, and everything that it writes, in one folder."""
 
+import http.client
+import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -21,6 +24,7 @@ from nestaudience.sandbox.world import StoreFile, build_store
 from nestaudience.sandbox.world_day import advance_store
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.sync import Outcome, Run, run
+from nestaudience.watching import watch
 from nestaudience.wiring import open_parts
 
 ROOT: Final = Path(__file__).parents[1]
@@ -34,6 +38,19 @@ LISTED: Final = {
     "spaces": "  qx7zwkanarie.spaces@example.se ",
 }
 """Canaries that are put on a list: one for each odd way to write an address."""
+HOSTILE: Final = {
+    "a line's end": "qx7zwkanarie.line\nend@example.se",
+    "markup": "<qx7zwkanarie.markup@example.se>",
+    "a format": "qx7zwkanarie.%s%n{0}@example.se",
+    "a quote": "qx7zwkanarie.o'quote@example.se",
+    "quoted": '"qx7zwkanarie.quoted"@example.se',
+    "two at-signs": "qx7zwkanarie.twice@a@example.se",
+    "long": f"qx7zwkanarie.{'long' * 80}@example.se",
+    "backslash": "qx7zwkanarie.back\\slash@example.se",
+    "no at-sign": "qx7zwkanarie.nowhere.example.se",
+    "a tab": "qx7zwkanarie\ttab@example.se",
+}
+"""Canaries whose addresses might break out of whatever prints them."""
 PAID_WITH: Final = "qx7zwkanarie.checkout@example.se"
 """An address that only an order knows; nothing of the nightly run may read it."""
 ANONYMOUS: Final = "qx7zwkanarie.letter@example.se"
@@ -55,10 +72,33 @@ class CanarySite:
         self.out.mkdir()
         self.codes: dict[str, tuple[int, ...]] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.told: dict[str, set[str]] = {}
         facts = build_store(self.place.store, seed=3, accounts=accounts, now=clock.now())
         self.people = self._plant(facts.accounts)
-        self.needles = Needles.of(*LISTED.values(), *self.people.values(), PAID_WITH, ANONYMOUS)
+        self._people = (*LISTED.values(), *HOSTILE.values(), *self.people.values(), PAID_WITH, ANONYMOUS)
+        self.secrets = {"Google's token": self.sandbox.token, "Meta's token": self.meta.token} | self._keys()
+        self.needles = Needles.of(*self._people, secrets=self.secrets)
         self._days = 0
+
+    def _keys(self) -> dict[str, str]:
+        """Every key, in hexadecimal."""
+        written = json.loads(self.place.keys.read_text("utf-8"))
+        return {f"key {use}": text for use, text in written.items() if isinstance(text, str) and len(text) == 64}
+
+    def hide(self, name: str, text: str) -> str:
+        """Keep a secret in a file of its own, which is not searched, and look for it in everything else. What a configuration calls it."""
+        place = self.folder / "secrets" / name
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        place.write_text(text)
+        place.chmod(0o600)
+        self.secrets[name] = text
+        self.needles = Needles.of(*self._people, secrets=self.secrets)
+        return f"file:secrets/{name}"
+
+    @property
+    def where_they_belong(self) -> list[Path]:
+        """Where people and secrets may be: the store, the keys, and the files of secrets."""
+        return [self.place.store, self.place.keys.parent, self.folder / "sandbox", self.folder / "secrets"]
 
     def _plant(self, stories: object) -> dict[str, str]:
         """Give one account of every story, and each of `LISTED`, a canary's address. Story -> address."""
@@ -73,6 +113,9 @@ class CanarySite:
             update = "UPDATE shop_account SET email = ? WHERE account_id = ?"
             self.listed = dict(zip(LISTED, dict.fromkeys(ordinary), strict=False))
             store.many(update, [(LISTED[name], account) for name, account in self.listed.items()])
+            taken = {accounts[0] for accounts in stories.values() if accounts} | set(self.listed.values())
+            others = [account for account in dict.fromkeys(ordinary) if account not in taken]
+            store.many(update, list(zip(HOSTILE.values(), others, strict=False)))
             for story, accounts in stories.items():
                 if story not in {"consented", "vanished"} and accounts:  # the vanished have no row
                     planted[story] = f"Qx7zwKanarie.{story}@Example.se"
@@ -125,19 +168,33 @@ class CanarySite:
                         here.remove(key)
                     for key in keys:
                         here.add(key)
+                    here.close_lists()
                     self.outcomes[step] = here.finish()
                     self.codes[step] = self.outcomes[step].exit_codes
+                    self.told[step] = codes_of(self.outcomes[step])
+                    told = watch(parts.evidence, parts.settings, self.clock.now(), run_ended=True)
+                    self.told[step] |= {error.code for error in told.errors}
             except Exception as error:  # noqa: BLE001 (whatever escapes is written down and searched)
                 (self.out / f"{step}.traceback").write_text("".join(traceback.format_exception(error)))
                 self.codes[step] = (getattr(error, "exit_code", -1),)
+                self.told[step] = {getattr(error, "code", type(error).__name__)}
 
     def one_call(self, step: str) -> None:
         """One night by the public function."""
-        with loud(self.out / f"{step}.log"), open_parts(self.place.config, clock=self.clock.now) as parts:
+        with (
+            loud(self.out / f"{step}.log"),
+            quiet_terminal(self.out / f"{step}.out"),
+            open_parts(self.place.config, clock=self.clock.now) as parts,
+        ):
             self.codes[step] = run(parts).exit_codes
 
     def command(self, step: str, *words: str, file_limit: int | None = None, **environment: str) -> int:
         """A command as a process of its own; what it says is kept in `out`. `file_limit`: no file may grow beyond so many bytes."""
+        own = ("-m", "nestaudience", *words, "--config", str(self.place.config))
+        return self.python(step, *own, file_limit=file_limit, **environment)
+
+    def python(self, step: str, *words: str, file_limit: int | None = None, **environment: str) -> int:
+        """A Python process, kept and limited like a command."""
         # The limit is set by the new process itself: code between fork and exec would run gRPC's fork handlers, which may abort.
         limit = (
             "import os, resource, sys; n = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (n, n)); "
@@ -151,21 +208,20 @@ class CanarySite:
                     sys.executable,
                     "-X",
                     "faulthandler",
-                    "-m",
-                    "nestaudience",
                     *words,
-                    "--config",
-                    str(self.place.config),
                 ],
                 cwd=self.folder,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_LOGGING_LEVEL": "DEBUG"} | environment,
                 stdout=told,
                 stderr=warned,
             )
-            stuck = False
-            try:
-                process.wait(90)
-            except subprocess.TimeoutExpired:
+            stuck, words_of = False, set()
+            end = time.monotonic() + 90
+            while process.poll() is None and time.monotonic() < end:
+                words_of |= arguments_of(process.pid)
+                time.sleep(0.05)
+            (self.out / f"{step}.arguments").write_bytes(b"\n".join(sorted(words_of)))
+            if process.poll() is None:
                 stuck = True
                 process.send_signal(signal.SIGABRT)  # it says where every thread stands
                 process.wait(10)
@@ -174,9 +230,28 @@ class CanarySite:
         return process.returncode
 
 
+def codes_of(outcome: Outcome) -> set[str]:
+    """Every code that something in a run has."""
+    codes = {error.code for error in outcome.errors} | {gate.code for gates in outcome.gates.values() for gate in gates}
+    return codes | {code for sent in outcome.sent.values() for code in (*sent.refused, *sent.unknown)}
+
+
+def arguments_of(pid: int) -> set[bytes]:
+    """The arguments of a process and of all that it started, as anybody on the machine can read them."""
+    found, todo = set(), [pid]
+    while todo:
+        here = Path(f"/proc/{todo.pop()}")
+        try:
+            found.add((here / "cmdline").read_bytes())
+            todo += map(int, (here / "task" / here.name / "children").read_text().split())
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
 @contextmanager
 def loud(path: Path) -> Iterator[None]:
-    """Every logger at DEBUG, into one file that masks nothing."""
+    """Every logger at DEBUG, into one file that masks nothing; Python's HTTP client prints what it sends."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
     root = logging.getLogger()
@@ -187,9 +262,11 @@ def loud(path: Path) -> Iterator[None]:
         logger.disabled, logger.propagate = False, True
     root.setLevel(logging.DEBUG)
     root.addHandler(handler)
+    http.client.HTTPConnection.debuglevel = 1
     try:
         yield
     finally:
+        http.client.HTTPConnection.debuglevel = 0
         root.removeHandler(handler)
         handler.close()
         for logger, (level, disabled, propagate) in before.items():
@@ -199,12 +276,14 @@ def loud(path: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet_terminal(path: Path) -> Iterator[None]:
-    """Standard output and error of this process, of its libraries too, go to a file."""
+    """Standard output and error of this process, of its libraries too, go to a file: what Python prints, and what native code writes."""
     with ExitStack() as stack:
-        target = stack.enter_context(path.open("wb"))
+        target = stack.enter_context(path.open("w", encoding="utf-8", buffering=1))
         for number in (1, 2):
             kept = os.dup(number)
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, number)
             os.dup2(target.fileno(), number)
+        stack.enter_context(redirect_stdout(target))  # pytest has put files of its own in their place
+        stack.enter_context(redirect_stderr(target))
         yield

@@ -9,15 +9,18 @@ pages stay in them) and cell by cell (a long value is cut over pages). The test 
 
 import base64
 import binascii
+import bz2
 import gzip
 import hashlib
+import html
 import io
+import lzma
 import pickletools
 import re
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,20 +63,28 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Needles:
-    """People to look for, by their addresses, by their digests, or by either."""
+    """People to look for, by their addresses, by their digests, or by either; and secrets."""
 
     addresses: Wanted
     digests: Wanted
+    secrets: Wanted
     everything: Wanted
 
     @classmethod
-    def of(cls, *addresses: str) -> "Needles":
-        """Every form of these addresses: as typed, in small letters, by Google's rule; the local part alone; and their digests.
+    def of(cls, *addresses: str, secrets: Mapping[str, str] | None = None) -> "Needles":
+        """`secrets`: name -> text, and the bytes as well where it is hexadecimal.
+
+        Of people every form of these addresses: as typed, in small letters, by Google's rule; the local part alone; and their digests.
 
         The rules are written down here once more, on purpose: the test must not trust the package for what it looks for.
         """
         texts: dict[bytes, str] = {}
         digests: dict[bytes, str] = {}
+        hidden: dict[bytes, str] = {}
+        for name, text in (secrets or {}).items():
+            hidden |= {text.encode(charset): f"secret {name}" for charset in ("utf-8", "utf-16-le")}
+            if re.fullmatch(r"(?:[0-9a-f]{2}){16,}", text):
+                hidden[bytes.fromhex(text)] = f"secret {name}"
         for typed in addresses:
             for form in {typed, typed.strip(), typed.strip().lower(), google_form(typed)}:
                 for part in (form, form.strip().partition("@")[0]):
@@ -84,7 +95,7 @@ class Needles:
                 for text in (digest.hex(), digest.hex().upper()):
                     digests |= {text.encode(charset): f"digest of {typed}" for charset in ("utf-8", "utf-16-le")}
                 digests[digest] = f"digest of {typed}"
-        return cls(Wanted(texts), Wanted(digests), Wanted(texts | digests))
+        return cls(Wanted(texts), Wanted(digests), Wanted(hidden), Wanted(texts | digests | hidden))
 
 
 def google_form(typed: str) -> str:
@@ -166,7 +177,7 @@ def _cells(path: Path) -> Iterator[str]:
 
 
 def _uncovered(data: bytes) -> Iterator[bytes]:
-    for take_off in (_base64, _hex, _zipped, _zstandard, _pickled, _escaped):
+    for take_off in (_base64, _hex, _zipped, _packed, _zstandard, _pickled, _escaped):
         yield from take_off(data)
 
 
@@ -208,6 +219,19 @@ def _zipped(data: bytes) -> Iterator[bytes]:
         try:
             yield unpack.decompress(view[place.start() :], LARGEST)
         except zlib.error:
+            continue
+
+
+_PACKED: Final = re.compile(rb"(?=(BZh[1-9]1AY&SY|\xfd7zXZ\x00))", re.DOTALL)
+
+
+def _packed(data: bytes) -> Iterator[bytes]:
+    """bzip2 and xz, wherever a header of theirs stands."""
+    for place in _PACKED.finditer(data):
+        unpack = bz2.BZ2Decompressor() if place[1].startswith(b"BZh") else lzma.LZMADecompressor()
+        try:
+            yield unpack.decompress(data[place.start() :], LARGEST)
+        except (OSError, lzma.LZMAError):
             continue
 
 
@@ -264,12 +288,13 @@ def _pickled(data: bytes) -> Iterator[bytes]:
 
 
 _BACKSLASHED: Final = re.compile(rb"\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|\\([nrt\\'\"/])")
+_ENTITY: Final = re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-z]{2,8});")
 _NUMBERED: Final = (re.compile(rb"%([0-9A-Fa-f]{2})"), re.compile(rb"=([0-9A-F]{2})"))
 _SHORT: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 def _escaped(data: bytes) -> Iterator[bytes]:
-    """What JSON and Python, URLs, and mail write for a character; each by itself, because they would spoil one another."""
+    """What JSON and Python, HTML, URLs, and mail write for a character; each by itself, because they would spoil one another."""
 
     def plain(hit: re.Match[bytes]) -> bytes:
         if hit[1]:
@@ -278,6 +303,8 @@ def _escaped(data: bytes) -> Iterator[bytes]:
 
     if _BACKSLASHED.search(data):
         yield _BACKSLASHED.sub(plain, data)
+    if _ENTITY.search(data):
+        yield html.unescape(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     for numbered in _NUMBERED:
         if numbered.search(data):
             yield numbered.sub(lambda hit: bytes([int(hit[1], 16)]), data)
@@ -294,6 +321,8 @@ COVERINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "zlib": lambda data: b"..." + zlib.compress(data) + b"...",
     "zlib, fast": lambda data: zlib.compress(data, 1),
     "zstandard": lambda data: b"...." + bytes(pa.compress(data, "zstd", asbytes=True)),
+    "bzip2": lambda data: b"..." + bz2.compress(data) + b"...",
+    "xz": lambda data: b"..." + lzma.compress(data) + b"...",
     "URL": lambda data: "".join(f"%{byte:02X}" for byte in data).encode(),
     "Python": lambda data: repr(data).encode(),
 }

@@ -1,5 +1,6 @@
 """The scanner finds what is planted, in every form that it claims to read. Without this, a clean report would mean nothing."""
 
+import gzip
 import hashlib
 import json
 import pickle
@@ -78,6 +79,19 @@ def test_a_database_is_read_whole(tmp_path: Path) -> None:
     found = found_in_file(path, Needles.of(cut, deleted, logged).everything)
     connection.close()
     assert found == {f"address of {who}" for who in (cut, deleted, logged)}
+
+
+def test_a_secret_is_found_as_text_and_as_bytes() -> None:
+    key = bytes(range(32)).hex()
+    planted = Needles.of(secrets={"token": "EAAB-token-9x", "key": key})
+    assert found_in(b"GET /v26.0/1?access_token=EAAB-token-9x HTTP/1.1", planted.everything) == {"secret token"}
+    for written in (key.encode(), bytes(range(32)), gzip.compress(bytes(range(32)))):
+        assert found_in(b"x" + written, planted.secrets) == {"secret key"}
+    assert found_in(b"the token has a name", planted.everything) == set()
+
+
+def test_a_person_in_a_page_is_found() -> None:
+    assert found_in(TYPED.replace("@", "&#64;").replace("+", "&#x2b;").encode(), PLANTED.addresses)
 
 
 def test_a_folder_is_read_but_for_what_is_left_out(tmp_path: Path) -> None:

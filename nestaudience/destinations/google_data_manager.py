@@ -113,7 +113,7 @@ class GoogleDataManager:
         answer = self._ask(lambda: self._clients.lists.get_user_list(request=request, **options))
         if not isinstance(answer, Trouble):
             if not _is_of(answer, parent):
-                raise _error("wrong_account", where)
+                raise _error("wrong_account" if answer.name else "unreadable", where)
             return facts_of(answer)
         if answer.status not in {StatusCode.NOT_FOUND, StatusCode.PERMISSION_DENIED} and answer.code != "list_gone":
             raise _raised(answer, where)

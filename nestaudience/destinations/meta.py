@@ -190,7 +190,7 @@ class Meta:
         answer = self._ask((_number(target.list_id, where),), {"fields": LIST_FIELDS})
         if not isinstance(answer, Trouble):
             if account_of(answer) != target.account.account_id or str(answer.get("id")) != target.list_id:
-                raise _error("wrong_account", where)
+                raise _error("wrong_account" if account_of(answer) and answer.get("id") else "unreadable", where)
             self._owners[target.list_id] = target.account.account_id
             return facts_of(answer)
         if answer.code != "list_gone":

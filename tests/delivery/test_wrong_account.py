@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from urllib.parse import parse_qs
 
 import adbc_driver_sqlite.dbapi
@@ -20,6 +21,8 @@ from canary_site import CanarySite
 from google.ads import datamanager_v1 as dm
 
 from nestaudience.config.load import load
+from nestaudience.delivery.lists import name_of
+from nestaudience.ledger.keys import load_keys, new_keys
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.site import ACCOUNTS, META_ACCOUNTS
@@ -165,6 +168,20 @@ def clock_runs(here: Swapped, keys: set[AudienceKey], *, gate: bool) -> None:
 
 def swap(text: str, one: str, other: str) -> str:
     return text.replace(one, "\0").replace(other, one).replace("\0", other)
+
+
+def test_names_on_the_platforms_tell_nothing_without_the_key(site: CanarySite) -> None:
+    """A code that another key makes is another one, and no name says which segment or company it is."""
+    settings = load(site.place.config)
+    other = new_keys(Random(99).randbytes)
+    own = load_keys(site.place.keys)
+    names = {name for _, _, name in site.platforms.members()}
+    assert names == {name_of(audience, own) for audience in settings.audiences.values()}
+    assert not names & {name_of(audience, other) for audience in settings.audiences.values()}
+    words = {
+        word for audience in settings.audiences.values() for word in (audience.controller.key, *audience.segment.code.split("_"))
+    }
+    assert not [name for name in names if any(word in name for word in words if len(word) > 3)]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
