@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from reliability import Row, record
-from scenes import Past, Scene, live_until_today
+from scenes import Past, Scene
 
 POINTS = (
     ("nightly", "after commit lease", 1),
@@ -46,11 +46,6 @@ IN_REQUESTS = (
     ("withdrawals", "RemoveUsers"),
 )
 """Job, and the call that the platform holds while the run is killed; it has its effect."""
-
-
-@pytest.fixture(scope="module")
-def today(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return live_until_today(tmp_path_factory.mktemp("today"))
 
 
 @pytest.fixture(scope="module")
