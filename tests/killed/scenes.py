@@ -238,20 +238,17 @@ class Past:
     entries: int
 
 
-def live_until_today(folder: Path, *, accounts: int = 2000, nights: int = 1) -> Past:
-    """A world with both platforms, small batches and an anchor: `nights` nights with their results, and a day after each."""
+def live_until_today(folder: Path, *, accounts: int = 2000, segments: tuple[str, ...] = SEGMENTS) -> Past:
+    """A world with both platforms, lists of these segments, small batches and an anchor: a night with its results, and a day."""
     with SandboxWorld(folder, accounts=accounts, meta=True) as world:
         assert world.meta is not None
         world.edit("batch_size = 10_000", "batch_size = 100")
-        keep_audiences(world.config)
+        keep_audiences(world.config, segments)
         world.edit('# anchor_directory = "/mnt/elsewhere/checkpoints"', 'anchor_directory = "anchors"')
-        entries = 0
-        for _ in range(nights):
-            world.night()
-            world.advance(timedelta(hours=1))
-            world.night()
-            world.advance_day()
-            entries = len(entries_of(world.config, world.clock.now()))
+        world.night()
+        world.advance(timedelta(hours=1))
+        world.night()
+        world.advance_day()
         return Past(
             folder,
             (int(world.sandbox.endpoint.rpartition(":")[2]), int(world.meta.endpoint.rpartition(":")[2])),
@@ -259,7 +256,7 @@ def live_until_today(folder: Path, *, accounts: int = 2000, nights: int = 1) -> 
             tuple((account, remote) for account in ACCOUNTS for remote in world.sandbox.lists(account)),
             tuple((account, remote) for account in META_ACCOUNTS for remote in world.meta.lists(account)),
             world.clock.now(),
-            entries,
+            len(entries_of(world.config, world.clock.now())),
         )
 
 
@@ -459,13 +456,13 @@ def wanted_of(folder: Path, now: datetime) -> Lists:
     return wanted_lists(folder / "store.sqlite", load(folder / "nestaudience.toml"), now)
 
 
-def keep_audiences(config: Path) -> None:
-    """Two segments of two companies on both platforms: as many kinds of requests, and fewer of each."""
+def keep_audiences(config: Path, segments: tuple[str, ...]) -> None:
+    """The lists of a few segments on both platforms: as many kinds of requests, and fewer of each."""
     first, *blocks = re.split(r"(?m)^(?=\[\[|# --- )", config.read_text("utf-8"))
     kept = [
         block
         for block in blocks
-        if not block.startswith("[[audiences]]") or any(f'segment = "{name}"' in block for name in SEGMENTS)
+        if not block.startswith("[[audiences]]") or any(f'segment = "{name}"' in block for name in segments)
     ]
     config.write_text(first + "".join(kept), "utf-8")
 
