@@ -11,10 +11,12 @@ Nothing is replaced. The child process watches itself by what Python and SQLAlch
 the run opened, and destinations that count their calls. Processes come from a server that has imported everything already and opened nothing.
 """
 
+import ctypes
 import json
 import multiprocessing
 import os
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -40,8 +42,10 @@ from nestaudience import sync
 from nestaudience.audit.verify import Verification, verify
 from nestaudience.config.load import load
 from nestaudience.destinations.meta_messages import session_id_of
+from nestaudience.errors import NestAudienceError
 from nestaudience.hashing.digests import Digests
-from nestaudience.jobs import SETTLING, Job
+from nestaudience.interrupting import interruptible
+from nestaudience.jobs import Job
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.faults import Fault, FaultKind
@@ -153,32 +157,57 @@ def watch_files(folder: Path, events: Events) -> None:
     sys.addaudithook(hook)
 
 
-def live(config: str, now: datetime, job: str, notes: str, last: int) -> None:
-    """A whole run, in a process of its own; its exit code is the run's."""
-    events = Events(Path(notes), last)
-    watch_files(Path(config).parent, events)
-    with open_parts(Path(config), clock=lambda: now) as parts:
-        watch_engine(parts.evidence.engine, events)
-        watched: dict[str, Any] = {name: Watched(found, events) for name, found in parts.destinations.items()}
-        with sync.Run(replace(parts, destinations=watched), job_of(parts, job)) as run:
-            if job == "settle":
-                run.settle()
-                outcome = run.finish()
-            else:
-                outcome = sync.through(run)
-    os._exit(outcome.exit_code)
+@dataclass(frozen=True)
+class Way:
+    """How a run is to be: killed at its `last` event; how long it waits for another; how large a file may grow; without a superuser's rights."""
+
+    last: int = 0
+    patience: timedelta = timedelta(0)
+    file_limit: int = 0
+    plain_rights: bool = False
+
+
+def live(config: str, now: datetime, job: str, notes: str, way: Way) -> None:
+    """A whole run, in a process of its own, that listens to signals as the commands do; its exit code is the run's."""
+    events = Events(Path(notes), way.last)
+    if way.file_limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (way.file_limit, way.file_limit))
+    if way.plain_rights:
+        give_up_rights()
+    code = 0
+    try:
+        watch_files(Path(config).parent, events)
+        with open_parts(Path(config), clock=lambda: now) as parts, interruptible() as interrupted:
+            watch_engine(parts.evidence.engine, events)
+            watched: dict[str, Any] = {name: Watched(found, events) for name, found in parts.destinations.items()}
+            opened, orders = replace(parts, destinations=watched), job_of(parts, job)
+            code = sync.run(opened, orders, patience=way.patience, interrupted=interrupted).exit_code
+    except NestAudienceError as error:
+        code = error.exit_code
+    os._exit(code)
+
+
+def give_up_rights() -> None:
+    """Let the modes of files hold for a superuser too: capabilities 1 and 2, CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, are given up."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    data = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, data) == 0
+    for place in range(3):
+        data[place] &= ~0b110
+    assert libc.capset(header, data) == 0
 
 
 def job_of(parts: Any, job: str) -> Job:
     """The orders by their short name."""
     if job == "nightly":
         return sync.NIGHTLY
-    if job == "settle":
-        return SETTLING
     orders = withdrawals_job(parts, parts.clock(), due_only=False)
     assert orders is not None
     return orders
 
+
+AS_USUAL: Final = Way()
 
 # --- in the test
 
@@ -209,20 +238,17 @@ class Past:
     entries: int
 
 
-def live_until_today(folder: Path, *, accounts: int = 2000, nights: int = 1) -> Past:
-    """A world with both platforms, small batches and an anchor: `nights` nights with their results, and a day after each."""
+def live_until_today(folder: Path, *, accounts: int = 2000, segments: tuple[str, ...] = SEGMENTS) -> Past:
+    """A world with both platforms, lists of these segments, small batches and an anchor: a night with its results, and a day."""
     with SandboxWorld(folder, accounts=accounts, meta=True) as world:
         assert world.meta is not None
         world.edit("batch_size = 10_000", "batch_size = 100")
-        keep_audiences(world.config)
+        keep_audiences(world.config, segments)
         world.edit('# anchor_directory = "/mnt/elsewhere/checkpoints"', 'anchor_directory = "anchors"')
-        entries = 0
-        for _ in range(nights):
-            world.night()
-            world.advance(timedelta(hours=1))
-            world.night()
-            world.advance_day()
-            entries = len(entries_of(world.config, world.clock.now()))
+        world.night()
+        world.advance(timedelta(hours=1))
+        world.night()
+        world.advance_day()
         return Past(
             folder,
             (int(world.sandbox.endpoint.rpartition(":")[2]), int(world.meta.endpoint.rpartition(":")[2])),
@@ -230,7 +256,7 @@ def live_until_today(folder: Path, *, accounts: int = 2000, nights: int = 1) -> 
             tuple((account, remote) for account in ACCOUNTS for remote in world.sandbox.lists(account)),
             tuple((account, remote) for account in META_ACCOUNTS for remote in world.meta.lists(account)),
             world.clock.now(),
-            entries,
+            len(entries_of(world.config, world.clock.now())),
         )
 
 
@@ -272,36 +298,45 @@ class Scene(SandboxWorld):
         """Where a run writes what it did."""
         return self.folder / "events"
 
-    def process(self, job: str, last: int = 0) -> Any:
+    def process(self, job: str, way: Way = AS_USUAL) -> Any:
         """A run in a process of its own, started."""
-        process = FORKS.Process(target=live, args=(str(self.config), self.clock.now(), job, str(self.notes), last))
+        notes = self.notes if not self.notes.exists() else self.notes.with_name(f"events-{time.monotonic_ns()}")
+        process = FORKS.Process(target=live, args=(str(self.config), self.clock.now(), job, str(notes), way))
         start_server()
         process.start()
         return process
 
+    def ended(self, job: str, way: Way = AS_USUAL) -> int:
+        """A run in a process of its own, to its end: the exit code."""
+        process = self.process(job, way)
+        process.join(PATIENCE)
+        assert process.exitcode is not None
+        return int(process.exitcode)
+
+    def holding(self, method: str, seconds: float, job: str = "nightly", way: Way = AS_USUAL) -> Any:
+        """A run in a process of its own, whose first call of this method a platform has now and holds for so long before it has its effect."""
+        sandbox: Any = self.sandbox if "Audience" in method else self.meta
+        sandbox.faults.add(Fault(method, FaultKind.HANG, seconds=seconds))
+        arrived = sandbox.seen(method)
+        process = self.process(job, way)
+        until(lambda: sandbox.seen(method) > arrived, f"{method} arrives")
+        return process
+
     def events(self, job: str) -> list[str]:
         """A whole run in a process of its own: what it did, in order."""
-        process = self.process(job)
-        process.join(PATIENCE)
-        assert process.exitcode == 0, process.exitcode
+        assert self.ended(job) == 0
         return self.notes.read_text("utf-8").splitlines()
 
     def killed(self, job: str, last: int) -> str:
         """SIGKILL a run at its event of this number (from 1): its name."""
-        process = self.process(job, last)
-        process.join(PATIENCE)
-        assert process.exitcode == KILLED, (process.exitcode, last)
+        assert self.ended(job, Way(last=last)) == KILLED
         found = self.notes.read_text("utf-8").splitlines()
         assert len(found) == last
         return found[-1]
 
     def killed_in_request(self, job: str, method: str) -> None:
         """SIGKILL a run while a platform holds a request, which then has its effect."""
-        sandbox: Any = self.sandbox if "Audience" in method else self.meta
-        sandbox.faults.add(Fault(method, FaultKind.HANG, seconds=0.6))
-        arrived = sandbox.seen(method)
-        process = self.process(job)
-        until(lambda: sandbox.seen(method) > arrived, f"{method} arrives")
+        process = self.holding(method, 0.6, job)
         process.kill()
         process.join(PATIENCE)
         assert process.exitcode == KILLED
@@ -421,13 +456,13 @@ def wanted_of(folder: Path, now: datetime) -> Lists:
     return wanted_lists(folder / "store.sqlite", load(folder / "nestaudience.toml"), now)
 
 
-def keep_audiences(config: Path) -> None:
-    """Two segments of two companies on both platforms: as many kinds of requests, and fewer of each."""
+def keep_audiences(config: Path, segments: tuple[str, ...]) -> None:
+    """The lists of a few segments on both platforms: as many kinds of requests, and fewer of each."""
     first, *blocks = re.split(r"(?m)^(?=\[\[|# --- )", config.read_text("utf-8"))
     kept = [
         block
         for block in blocks
-        if not block.startswith("[[audiences]]") or any(f'segment = "{name}"' in block for name in SEGMENTS)
+        if not block.startswith("[[audiences]]") or any(f'segment = "{name}"' in block for name in segments)
     ]
     config.write_text(first + "".join(kept), "utf-8")
 

@@ -1,0 +1,172 @@
+"""How long a run for withdrawals takes on a large ledger: 1,000 noes against 10 million memberships, from the store's read to the last answer.
+
+    .venv/bin/python -m tests.benchmarks.withdrawals                     # about four minutes, 2 GB on disk, most of it to make the ledger
+    .venv/bin/python -m tests.benchmarks.withdrawals --members 1000000   # smaller
+    .venv/bin/python -m tests.benchmarks.withdrawals --idle              # instead: an hourly run without anything to do, 50,000 accounts
+
+The ledger holds real members of a generated store, and as many more whom nobody knows: random tokens in batches of 10,000, four lists a person. Both
+platforms are the sandbox's. It prints one JSON document: seconds by step, and the promise of 30 s (10 s for the idle hour).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from nestaudience import sync
+from nestaudience.ledger.engine import write
+from nestaudience.ledger.entries import utc_text
+from nestaudience.ledger.memory import Memory, RemoteList
+from nestaudience.sandbox import site
+from nestaudience.sandbox.clock import SandboxClock
+from nestaudience.sandbox.world import StoreFile, build_store
+from nestaudience.sandbox.world_schema import moment
+from nestaudience.wiring import open_parts
+from nestaudience.withdrawals import withdrawals_job
+
+BATCH: Final = 10_000
+NOES: Final = 1_000
+
+
+class Steps:
+    """Seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - begun, 2)
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description="Benchmark of runs for withdrawals")
+    parser.add_argument("--members", type=int, default=10_000_000)
+    parser.add_argument("--accounts", type=int, default=50_000)
+    parser.add_argument("--idle", action="store_true")
+    parser.add_argument("--keep", type=Path, help="leave the folder as it was before the run here")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="nestaudience-benchmark-"))
+    try:
+        steps = Steps()
+        clock = SandboxClock(datetime.now(UTC) - timedelta(days=1), ticking=time.monotonic)
+        with site.Platforms(clock) as platforms:
+            place = begin(folder, platforms, given.accounts, steps)
+            if not given.idle:
+                with steps.step("make the ledger"):
+                    fill(place, platforms, given.members)
+            platforms.advance(timedelta(hours=2))
+            if given.keep is not None:
+                shutil.copytree(folder, given.keep)
+            idle(place, platforms, steps) if given.idle else measure(place, platforms, steps)
+        sys.stdout.write(
+            json.dumps({"cores": os.cpu_count(), "members": given.members, "seconds": steps.seconds}, indent=1) + "\n"
+        )
+    finally:
+        shutil.rmtree(folder)
+
+
+def begin(folder: Path, platforms: site.Platforms, accounts: int, steps: Steps) -> site.Site:
+    """A store, and a first night with its results."""
+    place = site.lay_out(folder / "site", platforms=platforms, randomness=Random(1).randbytes, smallest_list=100)
+    site.publish(place.folder, platforms)
+    build_store(place.store, seed=1, accounts=accounts, now=platforms.clock.now())
+    with steps.step("first night"), open_parts(place.config, clock=platforms.clock.now) as parts:
+        sync.run(parts)
+    platforms.advance(timedelta(hours=1))
+    with steps.step("a night that settles"), open_parts(place.config, clock=platforms.clock.now) as parts:
+        sync.run(parts)
+    return place
+
+
+def fill(place: site.Site, platforms: site.Platforms, members: int) -> None:
+    """Memberships and salts of people whom nobody knows."""
+    random = np.random.default_rng(1)
+
+    def column(rows: int, width: int) -> pa.Array:
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, pa.py_buffer(random.bytes(rows * width))])
+
+    with open_parts(place.config, clock=platforms.clock.now) as parts:
+        memory, lists = parts.memory, parts.memory.lists()
+        at, keys = utc_text(platforms.clock.now()), parts.keys
+        for _ in range(0, members, BATCH * 4):
+            persons, accounts = column(BATCH, 16), column(BATCH, 16)
+            memory.add_persons(persons, random.bytes)
+            for place_no in random.choice(len(lists), 4, replace=False):
+                columns = {"account_token": accounts, "person_token": persons, "digest_token": column(BATCH, 16)}
+                one_batch(memory, lists[place_no], columns | {"sealed_digest": column(BATCH, 32)}, at, keys)
+
+
+def one_batch(memory: Memory, remote: RemoteList, columns: dict[str, pa.Array], at: str, keys: Any) -> None:
+    """One batch that was confirmed."""
+    number = memory.next_batch_no()
+    values = {
+        "batch_no": number, "batch_id": number.to_bytes(16, "big"), "transfer_id": "benchmark", "list_no": remote.list_no, "operation": "add",
+        "people": BATCH, "state": "confirmed", "sent_at": at, "settled_at": at, "request_id": "", "rejected": 0, "attempt": 1,
+        "index_key": keys.index.key_id, "seal_key": keys.seal.key_id, "master_key": keys.master.key_id,
+    }  # fmt: skip
+
+    def work(connection: Any) -> None:
+        memory.prepare_batch(connection, values)
+        memory.add_members(connection, remote.list_no, number, columns)
+
+    write(memory.engine, work)
+
+
+def measure(place: site.Site, platforms: site.Platforms, steps: Steps) -> None:
+    """People of every list say no; the run that takes them off."""
+    now = platforms.clock.now()
+    with StoreFile(place.store) as store:
+        on = "SELECT DISTINCT account_id, company FROM segment_row JOIN shop_account USING (account_id, company) ORDER BY 1"
+        people = Random(2).sample(store.rows(on), NOES)
+        rows = [(f"b-{n}", who, company, moment(now), moment(now)) for n, (who, company) in enumerate(people)]
+        store.many(
+            "INSERT INTO shop_right VALUES (?, ?, NULL, ?, 'object', 'ad_matching', ?, ?, 'privacy_request', NULL, 'CASE-1')", rows
+        )
+    platforms.advance(timedelta(minutes=1))
+    with steps.step("open"):
+        opened = open_parts(place.config, clock=platforms.clock.now)
+        parts = opened.__enter__()
+    with steps.step("the run for withdrawals, whole"):
+        job = withdrawals_job(parts, parts.clock(), due_only=False)
+        assert job is not None
+        with sync.Run(parts, job) as run:
+            with steps.step("- settle, read, judge"):
+                keys = run.judge()
+            with steps.step("- remove"):
+                for key in keys:
+                    run.remove(key)
+            with steps.step("- finish"):
+                run.finish()
+    steps.seconds["people removed"] = sum(sent.removed for sent in run.outcome.sent.values())
+    opened.__exit__(None, None, None)
+
+
+def idle(place: site.Site, platforms: site.Platforms, steps: Steps) -> None:
+    """An hour without anything new: destinations are due, nobody said anything."""
+    with steps.step("an hourly run with nothing to do"), open_parts(place.config, clock=platforms.clock.now) as parts:
+        job = withdrawals_job(parts, parts.clock())
+        assert job is not None
+        outcome = sync.run(parts, job)
+    assert sum(sent.batches for sent in outcome.sent.values()) == 0
+
+
+if __name__ == "__main__":
+    main()
