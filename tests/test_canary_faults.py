@@ -75,6 +75,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanarySite]:
             here.edit("# app_secret = ", f'app_secret = "{here.hide("app", PROOF)}"\n# ')
             here.edit('credentials = "file:sandbox/meta-token"', 'timeout_seconds = 1\ncredentials = "file:sandbox/meta-token"')
             here.receiver = receiver  # type: ignore[attr-defined]
+            here.typed_at_first = {str(row["email"]) for row in rows_of(here.place.store).account}  # type: ignore[attr-defined]
             here.night("first")
             assert here.codes["first"] == (0,)
             yield here
@@ -349,10 +350,9 @@ def test_what_a_client_prints_would_be_found(tmp_path: Path) -> None:
     }
 
 
-def test_hostile_addresses_were_read(site: CanarySite, faults: int) -> None:
-    """The control: they are in the store's view, so that every night met them."""
-    typed = {str(row["email"]) for row in rows_of(site.place.store).account}
-    assert set(HOSTILE.values()) <= typed
+def test_hostile_addresses_are_read_by_the_first_night(site: CanarySite) -> None:
+    """The control: they were in the store's view. Some people change their address in the days after it."""
+    assert set(HOSTILE.values()) <= site.typed_at_first  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
