@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -247,6 +247,16 @@ def arguments_of(pid: int) -> set[bytes]:
         except OSError:  # it has just ended
             continue
     return found
+
+
+def written_down(name: str, rows: list[dict[str, object]]) -> None:
+    """Rows for docs/reliability.md, in the folder that somebody named: what was tried, how often, and what came of it."""
+    folder = os.environ.get("RELIABILITY_RESULTS")
+    if folder:
+        nothing = {"wrong": None, "mutants": None, "caught": None, "leaks": None}
+        part = {"rows": [nothing | row for row in rows], "clocks": [], "at": datetime.now(UTC).date().isoformat()}
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"{name}.json").write_text(json.dumps(part, indent=1) + "\n", "utf-8")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
-from canary_site import HOSTILE, LISTED, CanarySite, loud, quiet_terminal
+from canary_site import HOSTILE, LISTED, CanarySite, loud, quiet_terminal, written_down
 from customers.store_rows import write_parquet, write_postgres
 from leaks import Needles, found_in, found_in_folder
 from lists_by_rule import rows_of
@@ -75,6 +75,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanarySite]:
             here.edit("# app_secret = ", f'app_secret = "{here.hide("app", PROOF)}"\n# ')
             here.edit('credentials = "file:sandbox/meta-token"', 'timeout_seconds = 1\ncredentials = "file:sandbox/meta-token"')
             here.receiver = receiver  # type: ignore[attr-defined]
+            here.typed_at_first = {str(row["email"]) for row in rows_of(here.place.store).account}  # type: ignore[attr-defined]
             here.night("first")
             assert here.codes["first"] == (0,)
             yield here
@@ -349,10 +350,9 @@ def test_what_a_client_prints_would_be_found(tmp_path: Path) -> None:
     }
 
 
-def test_hostile_addresses_were_read(site: CanarySite, faults: int) -> None:
-    """The control: they are in the store's view, so that every night met them."""
-    typed = {str(row["email"]) for row in rows_of(site.place.store).account}
-    assert set(HOSTILE.values()) <= typed
+def test_hostile_addresses_are_read_by_the_first_night(site: CanarySite) -> None:
+    """The control: they were in the store's view. Some people change their address in the days after it."""
+    assert set(HOSTILE.values()) <= site.typed_at_first  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -430,22 +430,12 @@ def test_stores_that_break_elsewhere_tell_of_nobody(elsewhere: tuple[CanarySite,
 
 
 def test_it_is_written_down(site: CanarySite, faults: int, lists: int, broken: dict[str, str], elsewhere: Any) -> None:
-    """The rows of docs/reliability.md, where somebody asked for them."""
-    folder = os.environ.get("RELIABILITY_RESULTS")
-    if folder:
-        rows = [
-            {"fault": "canaries: faults of a platform's answer, on people and their lists", "runs": faults + lists, "leaks": 0},
-            {
-                "fault": "canaries: refusals, configuration, store and ledger broken before and during a run",
-                "runs": len(broken),
-                "leaks": 0,
-            },
+    """The rows of docs/reliability.md, where somebody asked for them. They stand here only when all of the above could be made."""
+    written_down(
+        "leaks",
+        [
+            {"fault": "canaries: what a platform answers, about people and their lists", "runs": faults + lists, "leaks": 0},
+            {"fault": "canaries: refusals, and configuration, store and ledger that break", "runs": len(broken), "leaks": 0},
             {"fault": "canaries: PostgreSQL and Parquet stores that break", "runs": len(elsewhere[1]) - 2, "leaks": 0},
-        ]
-        part = {
-            "rows": [{"wrong": None, "mutants": None, "caught": None} | row for row in rows],
-            "clocks": [],
-            "at": datetime.now(UTC).date().isoformat(),
-        }
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / "leaks.json").write_text(json.dumps(part, indent=1) + "\n", "utf-8")
+        ],
+    )
