@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from reliability import HEAD, PAGE, Clock, Part, Row, page, parts
+from reliability import HEAD, PAGE, RESULTS, Clock, Part, Row, page, parts
 
 
 def test_parts_of_several_tests_become_one_page(tmp_path: Path) -> None:
@@ -27,5 +27,5 @@ def test_parts_of_several_tests_become_one_page(tmp_path: Path) -> None:
     assert "Last run of the long forms: 2026-11-25." in text
 
 
-def test_the_page_in_the_repository_was_made_by_it() -> None:
-    assert PAGE.read_text("utf-8").startswith(HEAD)
+def test_the_page_in_the_repository_was_made_from_the_results_beside_it() -> None:
+    assert PAGE.read_text("utf-8") == page(list(parts(RESULTS)))
