@@ -30,8 +30,8 @@ next run no list differed from consent by one person, nobody joined without cons
 CLOCKS: Final = """
 ## The clocks of removals, in seconds
 
-The sandbox's time is moved by hand (a night 23 hours after the last watermark, a run for withdrawals two hours after it, Google's answer asked for after one
-hour): these numbers show that what is measured is what was so. How fast a real installation is stands in its own `nestaudience status`.
+The sandbox's time is moved by hand (a night 23 hours after the last watermark, a run for withdrawals two hours after it, Google's answer asked for
+after one hour): these numbers show that what is measured is what was so. How fast a real installation is stands in its own `nestaudience status`.
 
 """
 
@@ -93,9 +93,7 @@ def page(found: list[Part]) -> str:
         ("fault", "runs", "lost or wrong members", "mutants", "caught", "leaks"),
         [(row.fault, row.runs, row.wrong, row.mutants, row.caught, row.leaks) for row in rows],
     )
-    total = {name: sum(getattr(row, name) or 0 for row in rows) for name in ("runs", "wrong", "mutants", "caught", "leaks")}
-    text += f"\nTogether: {total['runs']} runs, {total['wrong']} lost or wrong members, {total['caught']} of {total['mutants']} mutants caught, "
-    text += f"{total['leaks']} leaks.\n"
+    text += f"\nTogether: {', '.join(_together(rows))}.\n"
     clocks = [clock for part in found for clock in part.clocks]
     if clocks:
         text += CLOCKS
@@ -104,6 +102,15 @@ def page(found: list[Part]) -> str:
             [(each.run, each.clock, each.people, each.p50, each.p95, each.max) for each in clocks],
         )
     return text
+
+
+def _together(rows: list[Row]) -> Iterator[str]:
+    """The sums of what was counted at all."""
+    words = {"runs": "runs", "wrong": "lost or wrong members", "mutants": "mutants", "caught": "of them caught", "leaks": "leaks"}
+    for name, word in words.items():
+        counted = [getattr(row, name) for row in rows if getattr(row, name) is not None]
+        if counted:
+            yield f"{sum(counted)} {word}"
 
 
 def _table(names: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
