@@ -138,7 +138,8 @@ def measure(place: site.Site, platforms: site.Platforms, steps: Steps) -> None:
         people = Random(2).sample(store.rows(on), NOES)
         rows = [(f"b-{n}", who, company, moment(now), moment(now)) for n, (who, company) in enumerate(people)]
         store.many(
-            "INSERT INTO shop_right VALUES (?, ?, NULL, ?, 'object', 'ad_matching', ?, ?, 'privacy_request', NULL, 'CASE-1')", rows
+            "INSERT INTO shop_right VALUES (?, ?, NULL, ?, 'object', 'ad_matching', ?, ?, 'privacy_request', NULL, 'CASE-1')",
+            rows,
         )
     platforms.advance(timedelta(minutes=1))
     with steps.step("open"):
