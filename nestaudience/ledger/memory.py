@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -288,8 +289,13 @@ class Memory:
 
     def sizes(self, now: datetime) -> dict[int, int]:
         """List number -> how many distinct digests it may hold."""
-        query = f"SELECT list_no, count(DISTINCT digest_token) FROM ({_held_query(now, {})}) GROUP BY list_no"  # noqa: S608 (ours)
-        return {int(row[0]): int(row[1]) for row in read(self.engine, lambda c: c.execute(sa.text(query)).all())}
+        found: dict[int, list[np.ndarray]] = {}
+        query = f"SELECT member_id, list_no, digest_token FROM ({_held_query(now, {})})"  # noqa: S608 (ours)
+        for page in read_pages(self.engine, query, "member_id", ("list_no",), {"digest_token": 16}):
+            halves = np.frombuffer(packed_bytes(page.binaries["digest_token"]), np.uint64).reshape(-1, 2)
+            for list_no in np.unique(page.numbers["list_no"]):
+                found.setdefault(int(list_no), []).append(halves[page.numbers["list_no"] == list_no])
+        return {list_no: _distinct(np.concatenate(parts)) for list_no, parts in found.items()}
 
     def open_batches(self, now: datetime) -> tuple[OpenBatch, ...]:
         """The requests that leave somebody uncertain at this moment, in order: in flight, unknown, or a removal that is not done."""
@@ -327,6 +333,12 @@ class Memory:
     def accept_config(self, connection: Connection, digest: str, document: str, at: datetime) -> None:
         """Keep a configuration as the last accepted one."""
         connection.execute(sa.insert(ACCEPTED_CONFIG), {"digest": digest, "document": document, "accepted_at": utc_text(at)})
+
+
+def _distinct(tokens: np.ndarray) -> int:
+    """How many different rows an array of tokens in two halves has: sorting numbers is a fraction of what SQL needs to count blobs."""
+    ordered = tokens[np.lexsort((tokens[:, 1], tokens[:, 0]))]
+    return 1 + int(np.count_nonzero((ordered[1:] != ordered[:-1]).any(axis=1)))
 
 
 def _held_query(now: datetime, news: Mapping[int, str]) -> str:

@@ -40,4 +40,4 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish() -> None:
     rows = [Row(fault, _PASSED[name]) for name, fault in FAULTS.items() if _PASSED[name] and name not in _FAILED]
     if rows:
-        record("killed_and_disturbed", rows)
+        record("faults", rows)
