@@ -123,7 +123,7 @@ class CanarySite:
             store.run(f"UPDATE shop_order SET checkout_email = '{PAID_WITH}'")
             now = moment(self.clock.now() - timedelta(hours=1))
             store.many(
-                "INSERT INTO shop_right VALUES ('canary-right', NULL, ?, 'computime', 'erasure', 'ad_matching', ?, ?, 'privacy_request', 1, NULL)",
+                "INSERT INTO shop_right VALUES ('canary-right', NULL, ?, 'computime', 'erase', 'ad_matching', ?, ?, 'privacy_request', 1, NULL)",
                 [(ANONYMOUS, now, now)],
             )
         return planted
@@ -150,7 +150,7 @@ class CanarySite:
                 account = self.listed[name]
                 company = store.rows(f"SELECT company FROM shop_account WHERE account_id = '{account}'")[0][0]
                 store.many(
-                    "INSERT INTO shop_right VALUES (?, ?, NULL, ?, 'objection', 'ad_matching', ?, ?, 'privacy_request', 1, NULL)",
+                    "INSERT INTO shop_right VALUES (?, ?, NULL, ?, 'object', 'ad_matching', ?, ?, 'privacy_request', 1, NULL)",
                     [(f"canary-no-{name}", account, company, at, at)],
                 )
 

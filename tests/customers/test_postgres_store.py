@@ -18,7 +18,7 @@ from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, ORDER_LINE, 
 from nestaudience.customers.ddl import parts
 from nestaudience.customers.postgres import PostgresStore
 from nestaudience.customers.postgres_sql import PostgresDialect
-from nestaudience.customers.reading_sql import Reading
+from nestaudience.customers.reading_sql import Late, Reading
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 
 FEW: Rows = {
@@ -292,8 +292,8 @@ def test_the_last_looks_reads_go_by_index(postgres: Postgres) -> None:
     with PostgresStore(url).snapshot() as snapshot:
         reading = Reading(PostgresDialect(), snapshot.present, {v.name: f"nestaudience.{v.name}" for v in VIEWS}, frozenset())
     for view, now in ((ACCOUNT, NOW), (CONSENT_EVENT, None)):
-        for accounts, noes_since in ((some, None), (None, since)):
-            sql = reading.select(view, accounts=accounts, noes_since=noes_since, segments=None, now=now)
+        for accounts, late in ((some, None), (None, Late(since)), (None, Late(since, grants_too=True))):
+            sql = reading.select(view, accounts=accounts, late=late, segments=None, now=now)
             plan = explained(url, sql)
             assert "Index" in plan
             assert not re.search(
@@ -376,7 +376,7 @@ import pyarrow as pa
 from nestaudience.customers.contract import ACCOUNT
 from nestaudience.customers.postgres import PostgresStore
 from nestaudience.customers.postgres_sql import PostgresDialect
-from nestaudience.customers.reading_sql import Reading
+from nestaudience.customers.reading_sql import Late, Reading
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
