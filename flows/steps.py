@@ -166,7 +166,7 @@ def deliver(key: str) -> End:
 
 def tell(parts: Parts, now: datetime, *, run_ended: bool) -> None:
     """Let people know of what stands, where the configuration says how. What cannot be told is no failure of a run."""
-    watch(parts.evidence, parts.settings, now, run_ended=run_ended)
+    watch(parts.evidence, parts.settings, now, run_ended=run_ended, counted=False)
 
 
 def conclude(config: str, session_key: str, actor: str, work: Callable[[str], End]) -> State[Any]:
@@ -213,6 +213,6 @@ def _tell_of_stop(key: str) -> None:
     here = held(key)
     evidence = open_evidence(here.config, here.clock)
     try:
-        watch(evidence, settings_in_use(evidence), here.clock())
+        watch(evidence, settings_in_use(evidence), here.clock(), counted=False)
     finally:
         evidence.engine.dispose()

@@ -155,15 +155,19 @@ class Status:
         }
 
 
-def status(evidence: Evidence, settings: Settings, now: datetime) -> Status:
-    """How everything stands at this moment. Raises `MustStop` as the ledger does."""
+def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bool = True) -> Status:
+    """How everything stands at this moment. Raises `MustStop` as the ledger does.
+
+    Without `counted` nobody counts who is on the lists, which reads every membership: `held` is 0 then, and a list left behind is told of
+    only while a request to it waits.
+    """
     history = read_history(evidence.reader.entries())
     running = holder(evidence.engine, WRITER, lambda: now)
     nights, due = history.nights, last_due_night(now, time.fromisoformat(settings.alerts.night_by))
     of_due = [run for run in nights if run.night >= due.isoformat()]
     memory, table = evidence.memory, evidence.table
     told = {key for key, row in ToldAlerts(evidence.engine).all().items() if row.last_told_at}
-    seen = _Seen(history, memory.sizes(now), memory.open_batches(now), now, running)
+    seen = _Seen(history, memory.sizes(now) if counted else {}, memory.open_batches(now), now, running)
     return Status(
         at=now,
         environment=evidence.environment.value,
@@ -215,7 +219,8 @@ def _audiences(evidence: Evidence, settings: Settings, seen: _Seen) -> Iterator[
             state = "ended"
         yield _audience(key, remote, state, seen)
     for left_behind in remotes.values():
-        if seen.sizes.get(left_behind.list_no):
+        waits = any(batch.list_no == left_behind.list_no for batch in seen.waiting)
+        if seen.sizes.get(left_behind.list_no) or waits:
             yield _audience(left_behind.audience, left_behind, "former", seen)
 
 

@@ -51,13 +51,13 @@ def look(evidence: Evidence, settings: Settings, now: datetime) -> Told:
     return Told(found, alerts(found, settings.alerts, now), (), ToldAlerts(evidence.engine).all(), ())
 
 
-def watch(evidence: Evidence, settings: Settings, now: datetime, *, run_ended: bool = False) -> Told:
-    """Tell what is due, and remember it; with `run_ended`, send the heartbeat as well.
+def watch(evidence: Evidence, settings: Settings, now: datetime, *, run_ended: bool = False, counted: bool = True) -> Told:
+    """Tell what is due, and remember it; with `run_ended`, send the heartbeat as well. `counted` as in `status`: no alert needs it.
 
     Raises `MustStop` as the ledger does, and nothing else: what cannot be told is in the answer. Without a readable ledger nothing is told and no
     heartbeat goes out: then whoever waits for the heartbeat tells.
     """
-    found = status(evidence, settings, now)
+    found = status(evidence, settings, now, counted=counted)
     standing = alerts(found, settings.alerts, now)
     memory = ToldAlerts(evidence.engine)
     known = memory.stand({alert.key: alert.code for alert in standing}, now)

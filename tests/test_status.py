@@ -243,7 +243,7 @@ def every_gate(two_nights: Any) -> list[Gate]:
     problems = [StoreProblem("environment", "x", "y"), StoreProblem("missing_view", "x", "y")]
     people: Any = NoPeople()
     absent, every = frozenset(settings.destinations), frozenset(settings.audiences)
-    lists = [ListStates(every, every, every, every), *(ListStates(endings=dict.fromkeys(every, code)) for code in ENDING)]
+    lists = [ListStates(every, every, every, every, every), *(ListStates(endings=dict.fromkeys(every, code)) for code in ENDING)]
     closed = [closed_gates(settings, people, problems, absent, states) for states in lists]
     gates = [RETRACT_ONLY, *brakes(1000, 5, 900, 2000, Limits(100, 20, 100, ever_held=True))]
     return gates + [gate for each in closed for found in each.values() for gate in found]
