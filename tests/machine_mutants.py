@@ -35,8 +35,8 @@ MUTANTS: Final = (
         (
             (
                 _DELIVER,
-                "tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)\n        receipt = line.destination.send(prepared)",
-                "receipt = line.destination.send(prepared)\n        tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)",
+                "tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)\n        sent_at, receipt = tools.clock(), line.destination.send(prepared)",
+                "sent_at, receipt = tools.clock(), line.destination.send(prepared)\n        tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)",
             ),
         ),
     ),
