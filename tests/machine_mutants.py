@@ -19,6 +19,8 @@ class Mutant:
     edits: tuple[tuple[str, str, str], ...]
 
 
+_ENTRY = "tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)"
+_SEND = "sent_at, receipt = tools.clock(), line.destination.send(prepared)"
 _DELIVER, _MEMORY, _DELTA = "delivery/deliver.py", "ledger/memory.py", "delta/sql/01_delta.sql"
 
 MUTANTS: Final = (
@@ -35,8 +37,8 @@ MUTANTS: Final = (
         (
             (
                 _DELIVER,
-                "tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)\n        sent_at, receipt = tools.clock(), line.destination.send(prepared)",
-                "sent_at, receipt = tools.clock(), line.destination.send(prepared)\n        tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)",
+                f"{_ENTRY}\n        {_SEND}",
+                f"{_SEND}\n        {_ENTRY}",
             ),
         ),
     ),
