@@ -126,8 +126,7 @@ def connect(settings: GoogleDataManagerSettings) -> Clients:
         )
     credentials = _load(settings.credentials)
     if credentials is None:
-        remedy = remedy_of("credentials_unusable")
-        raise remedy.error("credentials_unusable", "google_data_manager.credentials", remedy.next_step)
+        raise remedy_of("credentials_unusable").raised("credentials_unusable", "google_data_manager.credentials")
     # The endpoint is named so that no variable of the environment can choose another.
     options = ClientOptions(api_endpoint=dm.IngestionServiceClient.DEFAULT_ENDPOINT, universe_domain="googleapis.com")
     return Clients(

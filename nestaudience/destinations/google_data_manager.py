@@ -45,7 +45,7 @@ from nestaudience.destinations.port import (
     Settlement,
     Target,
 )
-from nestaudience.errors import NestAudienceError, TryAgain
+from nestaudience.errors import NestAudienceError
 from nestaudience.vocabulary import Operation, Recipient
 
 T = TypeVar("T")
@@ -267,16 +267,12 @@ def _outcome(call: Callable[[], T]) -> T | Trouble:
 
 
 def _error(code: str, where: str) -> NestAudienceError:
-    remedy = remedy_of(code)
-    return remedy.error(code, where, remedy.next_step)
+    return remedy_of(code).raised(code, where)
 
 
 def _raised(trouble: Trouble, where: str) -> NestAudienceError:
     """The error of a read, or of a write without effect, with the seconds to wait where Google named them."""
-    remedy = remedy_of(trouble.code)
-    if issubclass(remedy.error, TryAgain):
-        return remedy.error(trouble.code, where, remedy.next_step, trouble.after)
-    return remedy.error(trouble.code, where, remedy.next_step)
+    return remedy_of(trouble.code).raised(trouble.code, where, trouble.after)
 
 
 def _number(text: str, where: str) -> str:

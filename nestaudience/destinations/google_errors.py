@@ -14,18 +14,11 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc import StatusCode
 
-from nestaudience.errors import MustStop, NeedsFix, NestAudienceError, NotKnown, TryAgain
+from nestaudience.destinations.remedies import Remedy
+from nestaudience.errors import MustStop, NeedsFix, NotKnown, TryAgain
 
 LOST: Final = "lost_"
 """Prefix of the codes of a request that may have had its effect."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """What a code means for whoever meets it: the kind of error, and the next step in words."""
-
-    error: type[NestAudienceError]
-    next_step: str
 
 
 REMEDIES: Final[dict[str, Remedy]] = {

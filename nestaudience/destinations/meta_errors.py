@@ -14,18 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from nestaudience.errors import MustStop, NeedsFix, NestAudienceError, NotKnown, TryAgain
+from nestaudience.destinations.remedies import Remedy
+from nestaudience.errors import MustStop, NeedsFix, NotKnown, TryAgain
 
 LOST: Final = "lost_"
 """Prefix of the codes of a request that may have had its effect."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """What a code means for whoever meets it: the kind of error, and the next step in words."""
-
-    error: type[NestAudienceError]
-    next_step: str
 
 
 _LATER: Final = "try again later"

@@ -4,15 +4,16 @@ JSON over the sandbox's own gRPC port, with its token. It is no part of Google's
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import grpc
 
-from nestaudience.errors import NeedsFix, TryAgain
+from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 from nestaudience.sandbox.clock import SandboxClock
 
 CONTROL: Final = ("Lists", "Members", "Advance", "Calls")
@@ -109,19 +110,8 @@ def _answer(sandbox: Controlled, name: str, asked: dict[str, Any]) -> Any:
     return {"now": sandbox.clock.now().isoformat()}
 
 
-class SandboxControl:
-    """The client.
-
-    `endpoint`, CA and token of a running sandbox. Raises `TryAgain` when it is not there, `NeedsFix` when it refuses.
-    """
-
-    def __init__(self, endpoint: str, ca_pem: bytes, token: str, *, timeout_seconds: float = 10.0) -> None:
-        secure = grpc.composite_channel_credentials(
-            grpc.ssl_channel_credentials(root_certificates=ca_pem), grpc.access_token_call_credentials(token)
-        )
-        options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
-        self._channel = grpc.secure_channel(endpoint, secure, options=options)
-        self._timeout = timeout_seconds
+class SandboxQuestions(ABC):
+    """What can be asked of any running sandbox, whatever carries the question. A context manager that closes its connection."""
 
     def lists(self) -> list[ListHeld]:
         """Every list of every account."""
@@ -140,17 +130,49 @@ class SandboxControl:
         told = self._call("Calls", {})
         return told["reads"], told["writes"]
 
+    @abstractmethod
     def close(self) -> None:
-        """Close the channel."""
-        self._channel.close()
+        """Close the connection."""
 
-    def __enter__(self) -> "SandboxControl":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _call(self, name: str, asked: dict[str, Any]) -> Any:
+    @abstractmethod
+    def _call(self, name: str, asked: Mapping[str, Any]) -> Any:
+        """The answer to one question. Raises `TryAgain` when the sandbox is not there, `NeedsFix` when it refuses."""
+
+
+def refused_or_silent(*, refused: bool) -> NestAudienceError:
+    """The error of a question without an answer."""
+    if refused:
+        return NeedsFix(
+            "sandbox_refused", "sandbox.control", "use the token that the sandbox printed, and ask something it knows"
+        )
+    return TryAgain("sandbox_unavailable", "sandbox.control", "start the sandbox, and name the endpoint that it printed")
+
+
+class SandboxControl(SandboxQuestions):
+    """The client.
+
+    `endpoint`, CA and token of a running sandbox. Raises `TryAgain` when it is not there, `NeedsFix` when it refuses.
+    """
+
+    def __init__(self, endpoint: str, ca_pem: bytes, token: str, *, timeout_seconds: float = 10.0) -> None:
+        secure = grpc.composite_channel_credentials(
+            grpc.ssl_channel_credentials(root_certificates=ca_pem), grpc.access_token_call_credentials(token)
+        )
+        options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
+        self._channel = grpc.secure_channel(endpoint, secure, options=options)
+        self._timeout = timeout_seconds
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def _call(self, name: str, asked: Mapping[str, Any]) -> Any:
         call = self._channel.unary_unary(
             f"/nestaudience.sandbox.Control/{name}", request_serializer=None, response_deserializer=None
         )
@@ -158,8 +180,4 @@ class SandboxControl:
             return json.loads(call(json.dumps(asked).encode(), timeout=self._timeout))
         except grpc.RpcError as error:
             refused = error.code() in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT}
-        if refused:
-            raise NeedsFix(
-                "sandbox_refused", "sandbox.control", "use the token that the sandbox printed, and ask something it knows"
-            )
-        raise TryAgain("sandbox_unavailable", "sandbox.control", "start the sandbox, and name the endpoint that it printed")
+        raise refused_or_silent(refused=refused)
