@@ -120,6 +120,6 @@ def _dates(found: Status, today: date) -> Iterator[Alert]:
 
 def _runs_out(each: AudienceStatus) -> DueDate | None:
     """The day on which a platform drops the last people of a list that nobody was added to."""
-    if not each.runs_out_on or not each.held:
+    if not each.runs_out_on or each.held == 0:
         return None
     return DueDate("runs_out", each.audience, date.fromisoformat(each.runs_out_on), "find out why nobody joins the list")

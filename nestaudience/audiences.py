@@ -87,7 +87,7 @@ def _named(each: AudienceStatus, audience: Audience | None, remote: RemoteList |
         code=each.code,
         list_id=each.list_id,
         state=each.state,
-        held=each.held,
+        held=each.held or 0,
     )
 
 

@@ -4,7 +4,7 @@ It reads the ledger and the configuration; it asks no platform and changes nothi
 otherwise; nights are days in Stockholm, other times UTC.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
@@ -34,7 +34,7 @@ class AudienceStatus:
     """One audience. `state`: `open`, `not_yet` (no list so far), `gone`, `stopped` (by the configuration), `ended`, `former` (a list
     that an audience left behind and that still holds people), or what the ledger says of the list.
 
-    `held`: who may be on it. `in_flight` and `unknown`: requests that wait for a result, and requests without a known effect.
+    `held`: who may be on it, None where nobody counted. `in_flight` and `unknown`: requests that wait for a result, or have no known effect.
     `open_removals`: people asked off the list, or owed to be, and not certain to be gone; `oldest_removal_at` the earliest that one of
     them may have been asked for. `frozen_removals`: ordinary removals that a gate held in the last run. `gates`: closed in the last run;
     `closed_since`: the night since which each of them was closed in every run.
@@ -45,7 +45,7 @@ class AudienceStatus:
     code: str
     list_id: str
     state: str
-    held: int
+    held: int | None
     last_clean_night: str
     in_flight: int
     overdue: int
@@ -158,8 +158,8 @@ class Status:
 def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bool = True) -> Status:
     """How everything stands at this moment. Raises `MustStop` as the ledger does.
 
-    Without `counted` nobody counts who is on the lists, which reads every membership: `held` is 0 then, and a list left behind is told of
-    only while a request to it waits.
+    Without `counted` nobody counts who is on the lists, which reads every membership: `held` is None then, and a list left behind is told
+    of only while a request to it waits.
     """
     history = read_history(evidence.reader.entries())
     running = holder(evidence.engine, WRITER, lambda: now)
@@ -167,7 +167,7 @@ def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bo
     of_due = [run for run in nights if run.night >= due.isoformat()]
     memory, table = evidence.memory, evidence.table
     told = {key for key, row in ToldAlerts(evidence.engine).all().items() if row.last_told_at}
-    seen = _Seen(history, memory.sizes(now) if counted else {}, memory.open_batches(now), now, running)
+    seen = _Seen(history, memory.sizes(now) if counted else None, memory.open_batches(now), now, running, memory.holds_anybody)
     return Status(
         at=now,
         environment=evidence.environment.value,
@@ -200,10 +200,11 @@ class _Seen:
     """What all rows are made from."""
 
     history: History
-    sizes: Mapping[int, int]
+    sizes: Mapping[int, int] | None
     waiting: tuple[OpenBatch, ...]
     now: datetime
     running: str | None
+    holds: Callable[[int], bool]
 
 
 def _audiences(evidence: Evidence, settings: Settings, seen: _Seen) -> Iterator[AudienceStatus]:
@@ -220,7 +221,7 @@ def _audiences(evidence: Evidence, settings: Settings, seen: _Seen) -> Iterator[
         yield _audience(key, remote, state, seen)
     for left_behind in remotes.values():
         waits = any(batch.list_no == left_behind.list_no for batch in seen.waiting)
-        if seen.sizes.get(left_behind.list_no) or waits:
+        if waits or (seen.sizes is not None and seen.sizes.get(left_behind.list_no)):
             yield _audience(left_behind.audience, left_behind, "former", seen)
 
 
@@ -236,12 +237,16 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
     unsent, unsent_since = (0, "") if gone else seen.history.unsent_removals(key, seen.running)
     list_id = remote.list_id if remote is not None else ""
     since = [seen.history.asked_since(batch, list_id) for batch in removals] + ([unsent_since] if unsent else [])
+    held = 0 if remote is None else None if seen.sizes is None else seen.sizes.get(remote.list_no, 0)
+    runs_out = _runs_out(seen.history.last_addition(list_id), remote, seen.now) if remote is not None else ""
+    if runs_out and remote is not None and held is None and not seen.holds(remote.list_no):
+        runs_out = ""
     return AudienceStatus(
         audience=key,
         code=remote.code if remote is not None else "",
         list_id=list_id,
         state=state,
-        held=seen.sizes.get(remote.list_no, 0) if remote is not None else 0,
+        held=held,
         last_clean_night=seen.history.last_clean_night(key),
         in_flight=len(accepted) - len(overdue),
         overdue=len(overdue),
@@ -251,7 +256,7 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
         frozen_removals=int(funnel.get("ordinary", 0)) if HOLDING_ORDINARY & set(gates) else 0,
         gates=gates,
         closed_since=tuple(seen.history.closed_since(key)[gate] for gate in gates),
-        runs_out_on=_runs_out(seen.history.last_addition(list_id), remote, seen.now) if remote is not None else "",
+        runs_out_on=runs_out,
     )
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from later_world import LaterWorld
 from receivers import PASSWORD, RECIPIENTS, SECRET, SENDER, HttpReceiver, MailReceiver
 from typer.testing import CliRunner
 
+from nestaudience.alerts import alerts
 from nestaudience.checks import check_everything
 from nestaudience.cli import app
 from nestaudience.ledger.told import ToldAlerts
+from nestaudience.status import status
 from nestaudience.watching import Told, look, watch
 from nestaudience.wiring import open_evidence, settings_in_use
 
@@ -351,3 +353,16 @@ def test_check_finds_what_would_not_be_told(world: LaterWorld) -> None:
         ("recipients.google.terms_confirmed_on", "due on 2026-12-05", True),
         ("segments.coffee_lovers.approval", "the approval is over a year old", False),
     } <= found
+
+
+def test_the_hour_finds_what_stands_without_counting_anybody(http_site: tuple[Site, HttpReceiver]) -> None:
+    """The same alerts as a look that counts every list; who is on the lists is not said then."""
+    site, _ = http_site
+    trouble(site.world)
+    evidence = open_evidence(site.world.config, site.world.clock.now, read_only=True)
+    settings, now = settings_in_use(evidence), site.world.clock.now()
+    counted, uncounted = status(evidence, settings, now), status(evidence, settings, now, counted=False)
+    evidence.engine.dispose()
+    assert alerts(counted, settings.alerts, now) == alerts(uncounted, settings.alerts, now) != ()
+    assert {each.held for each in uncounted.audiences} == {None}
+    assert [replace(each, held=None) for each in counted.audiences] == list(uncounted.audiences)

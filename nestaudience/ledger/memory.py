@@ -297,6 +297,11 @@ class Memory:
                 found.setdefault(int(list_no), []).append(halves[page.numbers["list_no"] == list_no])
         return {list_no: _distinct(np.concatenate(parts)) for list_no, parts in found.items()}
 
+    def holds_anybody(self, list_no: int) -> bool:
+        """True when some membership of this list is remembered; cheap where there is one."""
+        query = sa.select(sa.exists().where(MEMBERSHIP.c.list_no == list_no))
+        return bool(read(self.engine, lambda c: c.execute(query).scalar_one()))
+
     def open_batches(self, now: datetime) -> tuple[OpenBatch, ...]:
         """The requests that leave somebody uncertain at this moment, in order: in flight, unknown, or a removal that is not done."""
         rows = read(self.engine, lambda c: c.execute(sa.text(_OPEN.format(held=_held_query(now, {})))).all())
