@@ -4,6 +4,7 @@ Where another run is at work it leaves the lists to that one, and ends well.
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from prefect import flow, task
@@ -12,10 +13,11 @@ from prefect.client.schemas.objects import State
 import flows  # noqa: F401  (sets Prefect's settings before Prefect is imported)
 from flows.fence import Stopped, fenced
 from flows.steps import FLOW, ConfigPath, End, SessionKey, conclude, declared, deliver, held, tell
+from nestaudience.interrupting import interruptible
 from nestaudience.jobs import SETTLING
 from nestaudience.sync import Run
 from nestaudience.unfinished import unfinished_night
-from nestaudience.wiring import open_evidence, open_parts
+from nestaudience.wiring import open_evidence, open_parts, settings_in_use
 from nestaudience.withdrawals import withdrawals_job
 
 
@@ -37,7 +39,7 @@ def hour(key: str) -> End:
     stopped: Stopped | None = None
     end = End("another run is at work")
     try:
-        end = deliver(key) if _night_waits(key) or _noes_due(key) else _settled(key)
+        end = deliver(key) if _to_run(key) else _settled(key)
     except Stopped as error:
         stopped = Stopped(*error.args)
     if stopped is not None and stopped.code != "leased":
@@ -46,22 +48,16 @@ def hour(key: str) -> End:
 
 
 @fenced
-def _night_waits(key: str) -> bool:
-    """True when tonight's run should be begun or finished now."""
+def _to_run(key: str) -> bool:
+    """True when a run should be begun now: tonight's, to begin or to finish it, or one for noes that are due; the session has the orders then."""
     here = held(key)
     evidence = open_evidence(here.config, here.clock)
     try:
-        return unfinished_night(evidence, here.clock()) is not None
+        if unfinished_night(evidence, here.clock()) is not None:
+            return True
+        job = withdrawals_job(evidence.reader, settings_in_use(evidence), here.clock())
     finally:
         evidence.engine.dispose()
-
-
-@fenced
-def _noes_due(key: str) -> bool:
-    """True when some destination's lists are due for noes; the session has the orders then."""
-    here = held(key)
-    with open_parts(here.config, clock=here.clock) as parts:
-        job = withdrawals_job(parts, here.clock())
     if job is not None:
         here.orders = lambda _: job
     return job is not None
@@ -75,7 +71,8 @@ def _settled(key: str) -> End:
         if not parts.memory.batches(frozenset({"accepted"})):
             tell(parts, here.clock(), run_ended=False)
             return End("nothing to settle")
-        with Run(parts, SETTLING, actor=here.actor, note=here.note, patience=here.patience) as run:
+        begun = partial(Run, parts, SETTLING, actor=here.actor, note=here.note, patience=here.patience)
+        with interruptible() as interrupted, begun(interrupted=interrupted) as run:
             here.run = run
             settle(key)
             here.outcome = run.finish()

@@ -6,6 +6,7 @@ added again by the next night, unless what put them there is mended first.
 
 from nestaudience.delivery.lists import mark_retiring
 from nestaudience.errors import NeedsFix, TryAgain
+from nestaudience.interrupting import Interrupted, never
 from nestaudience.jobs import Job, Scope, check_case
 from nestaudience.judging import Note, silent, transfers_of
 from nestaudience.ledger.entries import EntryType
@@ -38,12 +39,12 @@ def retract_job(evidence: Evidence, run: str, cause: Cause, case_id: str) -> Job
     return Job(RunKind.MANUAL, Scope(audiences=audiences), Mode.RETRACT, cause=cause, case_id=case_id, retracts=run_id)
 
 
-def retire(parts: Parts, job: Job, *, actor: str = "cli", note: Note = silent) -> Outcome:
+def retire(parts: Parts, job: Job, *, actor: str = "cli", note: Note = silent, interrupted: Interrupted = never) -> Outcome:
     """Mark the one list of the job as retiring, and take everybody off it. It is deleted by this run where the platform confirms at once, by a later
     night otherwise. Raises `NeedsFix`: `nothing_to_retire`; `TryAgain`: `recovering`; and what a run raises.
     """
     (key,) = job.scope.audiences
-    with Run(parts, job, actor=actor, note=note) as run:
+    with Run(parts, job, actor=actor, note=note, interrupted=interrupted) as run:
         remote = next((remote for remote in parts.memory.lists() if remote.audience == key), None)
         if remote is None or remote.state in {"gone", "closed"}:
             raise NeedsFix("nothing_to_retire", key, "it has no list; take the audience out of the configuration")

@@ -20,6 +20,7 @@ from nestaudience.delta.gates import Gate, Limits
 from nestaudience.delta.plan import AudiencePlan, Delta, Orders, work_out
 from nestaudience.delta.stops import ListStates, closed_gates, ending_of
 from nestaudience.errors import NestAudienceError
+from nestaudience.interrupting import never
 from nestaudience.jobs import NIGHTLY, Job
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.log import LogReader
@@ -107,7 +108,7 @@ def judge(
 def settle(parts: Parts, now: datetime, tools: Tools | None) -> Asked:
     """Step (2): ask the platforms what became of earlier requests; with `tools` the answers are written down."""
     lists = {remote.list_no: remote for remote in parts.memory.lists()}
-    asked = ask(parts.memory, lists, parts.destinations, now)
+    asked = ask(parts.memory, lists, parts.destinations, now, tools.interrupted if tools is not None else never)
     if tools is not None:
         write_down(asked.answered, lists, tools, now)
     return asked

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nestaudience.config.settings import Settings
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER
 from nestaudience.customers.port import Snapshot
 from nestaudience.delivery.deliver import Tools
@@ -55,14 +56,14 @@ def watermarks(reader: LogReader) -> dict[str, datetime]:
     return found
 
 
-def due_destinations(parts: Parts, now: datetime, *, due_only: bool = True) -> dict[str, datetime]:
+def due_destinations(reader: LogReader, settings: Settings, now: datetime, *, due_only: bool = True) -> dict[str, datetime]:
     """The destinations whose lists are due for noes, by their cadence, or all; and since when each has to be looked at.
 
     A destination that no night has reached yet is not due: the night fills and empties its lists.
     """
-    known = watermarks(parts.evidence.reader)
+    known = watermarks(reader)
     due = {}
-    for name, table in parts.settings.destinations.items():
+    for name, table in settings.destinations.items():
         since = known.get(name)
         every = timedelta(minutes=table.removals_every_minutes) - EARLY
         if since is not None and (not due_only or since <= now - every):
@@ -70,9 +71,9 @@ def due_destinations(parts: Parts, now: datetime, *, due_only: bool = True) -> d
     return due
 
 
-def withdrawals_job(parts: Parts, now: datetime, *, due_only: bool = True) -> Job | None:
+def withdrawals_job(reader: LogReader, settings: Settings, now: datetime, *, due_only: bool = True) -> Job | None:
     """The orders of a run for withdrawals at the destinations that are due now, or at all; None when there is none."""
-    due = due_destinations(parts, now, due_only=due_only)
+    due = due_destinations(reader, settings, now, due_only=due_only)
     if not due:
         return None
     return Job(RunKind.WITHDRAWALS, Scope(destinations=frozenset(due)), since=min(due.values()))

@@ -163,7 +163,7 @@ class Machine(RuleBasedStateMachine):
         self._fail(faults)
         self.site.run(work=_settled)
         parts = self.site.parts
-        job = withdrawals_job(parts, self.site.clock.now(), due_only=False)
+        job = withdrawals_job(parts.evidence.reader, parts.settings, self.site.clock.now(), due_only=False)
         if job is not None:
             marks = watermarks(parts.evidence.reader)
             keys = {key for key, a in parts.settings.audiences.items() if a.table.destination in job.scope.destinations}

@@ -33,6 +33,7 @@ def retire(
     with guarded(as_json):
         from nestaudience.endings import retire as do
         from nestaudience.endings import retire_job
+        from nestaudience.interrupting import interruptible
         from nestaudience.wiring import open_parts
 
         with open_parts(config, clock=clock, randomness=os.urandom) as parts:
@@ -44,8 +45,8 @@ def retire(
                 )
             if not go_ahead(yes=yes, as_json=as_json):
                 raise typer.Exit(0)
-            with output.progress(watched=not as_json) as watch:
-                outcome = do(parts, job, note=watch)
+            with interruptible() as interrupted, output.progress(watched=not as_json) as watch:
+                outcome = do(parts, job, note=watch, interrupted=interrupted)
         _show(outcome, as_json=as_json)
         if AudienceKey(audience) not in outcome.closed and not as_json:
             output.say(
@@ -65,6 +66,7 @@ def retract(
     """Take off exactly the people whom a run added. Mend what put them there first: the next night adds whoever is still wanted."""
     with guarded(as_json):
         from nestaudience.endings import retract_job
+        from nestaudience.interrupting import interruptible
         from nestaudience.sync import run as do
         from nestaudience.wiring import open_parts
 
@@ -73,8 +75,8 @@ def retract(
             _preview(parts, job, as_json=as_json)
             if not go_ahead(yes=yes, as_json=as_json):
                 raise typer.Exit(0)
-            with output.progress(watched=not as_json) as watch:
-                outcome = do(parts, job, note=watch)
+            with interruptible() as interrupted, output.progress(watched=not as_json) as watch:
+                outcome = do(parts, job, note=watch, interrupted=interrupted)
         _show(outcome, as_json=as_json)
         raise typer.Exit(outcome.exit_code)
 

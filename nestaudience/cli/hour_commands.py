@@ -17,7 +17,7 @@ def withdrawals(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
         from nestaudience.withdrawals import withdrawals_job
 
         with open_parts(config, clock=clock) as parts:
-            job = withdrawals_job(parts, parts.clock(), due_only=False)
+            job = withdrawals_job(parts.evidence.reader, parts.settings, parts.clock(), due_only=False)
             if job is None:
                 raise NeedsFix("no_watermark", "the transfer log", "run `nestaudience run nightly` first: it reads everything")
             with interruptible() as interrupted, output.progress(watched=not as_json) as watch:
@@ -32,13 +32,16 @@ def withdrawals(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
 def settle(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Ask the platforms what became of earlier requests, and write it down; nothing is sent to a list."""
     with guarded(as_json):
+        from nestaudience.interrupting import interruptible
         from nestaudience.jobs import SETTLING
         from nestaudience.sync import Run
         from nestaudience.wiring import open_parts
 
-        with open_parts(config, clock=clock) as parts, Run(parts, SETTLING) as run:
-            run.settle()
-            outcome = run.finish()
+        with interruptible() as interrupted, open_parts(config, clock=clock) as parts:
+            run = Run(parts, SETTLING, interrupted=interrupted)
+            with run:
+                run.settle()
+                outcome = run.finish()
         if as_json:
             output.as_json(outcome_document(outcome))
         else:

@@ -14,6 +14,7 @@ from nestaudience.delivery.answers import LAPSED, Answer, answer_of
 from nestaudience.delivery.deliver import Tools
 from nestaudience.destinations.port import Destination
 from nestaudience.errors import NestAudienceError
+from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.ledger.entries import EntryType, Value, utc_text
 from nestaudience.ledger.memory import Memory, RemoteList, SentBatch
 from nestaudience.vocabulary import Operation, Recipient
@@ -40,14 +41,27 @@ class Asked:
         return {each.batch.batch_no: each.answer.state for each in self.answered}
 
 
-def ask(memory: Memory, lists: Mapping[int, RemoteList], destinations: Mapping[str, Destination], now: datetime) -> Asked:
-    """Ask for every accepted batch that has no result. Raises nothing: a platform that cannot be asked is asked again next time."""
-    answered, errors, waiting = [], [], 0
+def ask(
+    memory: Memory,
+    lists: Mapping[int, RemoteList],
+    destinations: Mapping[str, Destination],
+    now: datetime,
+    interrupted: Interrupted = never,
+) -> Asked:
+    """Ask for every accepted batch that has no result. Raises nothing: a platform that cannot be asked is asked again next time, and so is one that
+    is not asked any more because this process was asked to end.
+    """
+    answered: list[Answered] = []
+    errors: list[NestAudienceError] = []
+    waiting = 0
     unreachable: set[str] = set()
     for batch in memory.batches(frozenset({"accepted"})):
         remote = lists[batch.list_no]
         destination = destinations.get(remote.destination)
-        if destination is None or remote.destination in unreachable:
+        stopping = interrupted()
+        if stopping and not any(error.code == "interrupted" for error in errors):
+            errors.append(interruption("settling"))
+        if stopping or destination is None or remote.destination in unreachable:
             waiting += 1
             continue
         try:

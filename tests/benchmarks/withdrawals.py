@@ -146,7 +146,7 @@ def measure(place: site.Site, platforms: site.Platforms, steps: Steps) -> None:
         opened = open_parts(place.config, clock=platforms.clock.now)
         parts = opened.__enter__()
     with steps.step("the run for withdrawals, whole"):
-        job = withdrawals_job(parts, parts.clock(), due_only=False)
+        job = withdrawals_job(parts.evidence.reader, parts.settings, parts.clock(), due_only=False)
         assert job is not None
         with sync.Run(parts, job) as run:
             with steps.step("- settle, read, judge"):
@@ -163,7 +163,7 @@ def measure(place: site.Site, platforms: site.Platforms, steps: Steps) -> None:
 def idle(place: site.Site, platforms: site.Platforms, steps: Steps) -> None:
     """An hour without anything new: destinations are due, nobody said anything."""
     with steps.step("an hourly run with nothing to do"), open_parts(place.config, clock=platforms.clock.now) as parts:
-        job = withdrawals_job(parts, parts.clock())
+        job = withdrawals_job(parts.evidence.reader, parts.settings, parts.clock())
         assert job is not None
         outcome = sync.run(parts, job)
     assert sum(sent.batches for sent in outcome.sent.values()) == 0

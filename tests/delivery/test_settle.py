@@ -8,6 +8,7 @@ from later_world import LISTS, LaterWorld
 
 from nestaudience import sync
 from nestaudience.errors import TryAgain
+from nestaudience.jobs import SETTLING
 from nestaudience.ledger.lease import WRITER, Lease
 from nestaudience.sandbox.faults import Fault, FaultKind
 from nestaudience.sandbox.world_schema import moment
@@ -60,6 +61,20 @@ def test_what_is_on_its_way_is_not_sent_again_and_is_confirmed_by_the_answer(wor
     assert world.sandbox.writes == writes
     assert (late.settled, late.waiting) == (early.waiting, 0)
     assert states(world, CRIME) == [("remove", "confirmed"), ("add", "confirmed")]
+
+
+def test_who_is_asked_to_end_while_settling_keeps_the_answers_that_came(world: LaterWorld) -> None:
+    world.night()
+    world.settle()
+    with open_parts(world.config, clock=world.clock.now) as parts:
+        asked = iter((False, False, True))
+        with sync.Run(parts, SETTLING, interrupted=lambda: next(asked, True)) as run:
+            run.settle()
+            outcome = run.finish()
+        assert (outcome.settled, [error.code for error in outcome.errors]) == (2, ["interrupted"])
+        with sync.Run(parts, SETTLING) as run:
+            run.settle()
+            assert run.finish().settled == outcome.waiting > 0
 
 
 @pytest.mark.parametrize("kind", [FaultKind.ANSWER_LOST_BEFORE_EFFECT, FaultKind.ANSWER_LOST_AFTER_EFFECT])

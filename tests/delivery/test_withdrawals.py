@@ -23,7 +23,7 @@ Lists = dict[str, frozenset[str]]
 def hour(world: SandboxWorld) -> sync.Outcome | None:
     """What the hourly flow does about noes; None when no destination is due."""
     with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
-        job = withdrawals_job(parts, world.clock.now())
+        job = withdrawals_job(parts.evidence.reader, parts.settings, world.clock.now())
         return None if job is None else sync.run(parts, job)
 
 

@@ -77,7 +77,7 @@ class Swapped:
 
     def hour(self) -> Outcome:
         with open_parts(self.config, clock=self.site.clock.now) as parts:
-            job = withdrawals_job(parts, parts.clock(), due_only=False)
+            job = withdrawals_job(parts.evidence.reader, parts.settings, parts.clock(), due_only=False)
             assert job is not None
             return run(parts, job)
 

@@ -8,6 +8,7 @@ from scenes import Past, live_until_today
 
 FAULTS = {
     "test_a_killed_run_is_followed_by_exact_lists": "SIGKILL before and after each kind of write and request, on four lists",
+    "test_a_first_night_that_is_killed_makes_no_list_twice": "SIGKILL while a first night makes its lists",
     "test_a_run_that_is_killed_while_the_platform_answers": "SIGKILL while a platform answers; the request has its effect",
     "test_a_full_disk": "a disk that is full while a night runs",
     "test_a_ledger_that_somebody_else_locks_while_a_platform_answers": "a ledger that another process locks while a platform answers",
@@ -27,6 +28,11 @@ _FAILED: set[str] = set()
 @pytest.fixture(scope="session")
 def today(tmp_path_factory: pytest.TempPathFactory) -> Past:
     return live_until_today(tmp_path_factory.mktemp("today"))
+
+
+@pytest.fixture(scope="session")
+def before_the_first_night(tmp_path_factory: pytest.TempPathFactory) -> Past:
+    return live_until_today(tmp_path_factory.mktemp("untouched"), nights=False)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -202,7 +202,7 @@ def job_of(parts: Any, job: str) -> Job:
     """The orders by their short name."""
     if job == "nightly":
         return sync.NIGHTLY
-    orders = withdrawals_job(parts, parts.clock(), due_only=False)
+    orders = withdrawals_job(parts.evidence.reader, parts.settings, parts.clock(), due_only=False)
     assert orders is not None
     return orders
 
@@ -238,17 +238,18 @@ class Past:
     entries: int
 
 
-def live_until_today(folder: Path, *, accounts: int = 2000, segments: tuple[str, ...] = SEGMENTS) -> Past:
-    """A world with both platforms, lists of these segments, small batches and an anchor: a night with its results, and a day."""
+def live_until_today(folder: Path, *, accounts: int = 2000, segments: tuple[str, ...] = SEGMENTS, nights: bool = True) -> Past:
+    """A world with both platforms, lists of these segments, small batches and an anchor: a night with its results, and a day; or nothing yet."""
     with SandboxWorld(folder, accounts=accounts, meta=True) as world:
         assert world.meta is not None
         world.edit("batch_size = 10_000", "batch_size = 100")
         keep_audiences(world.config, segments)
         world.edit('# anchor_directory = "/mnt/elsewhere/checkpoints"', 'anchor_directory = "anchors"')
-        world.night()
-        world.advance(timedelta(hours=1))
-        world.night()
-        world.advance_day()
+        if nights:
+            world.night()
+            world.advance(timedelta(hours=1))
+            world.night()
+            world.advance_day()
         return Past(
             folder,
             (int(world.sandbox.endpoint.rpartition(":")[2]), int(world.meta.endpoint.rpartition(":")[2])),
@@ -426,9 +427,16 @@ class Scene(SandboxWorld):
             self.nothing_is_forgotten()
         self.sent_to_nobody_else(wanted)
         self.every_request_has_its_batch()
+        self.every_audience_has_one_list()
         found = self.verified()
         assert found.problems == ()
         assert found.entries == found.sealed == len(self.log()) > self.past.entries
+
+    def every_audience_has_one_list(self) -> None:
+        """No platform holds a second list under the same name, though nobody knows whether a killed run made one."""
+        names = [remote.integration_code for account in ACCOUNTS for remote in self.sandbox.lists(account)]
+        names += [remote.display_name for account in META_ACCOUNTS for remote in self.meta.lists(account)]
+        assert len(names) == len(set(names)) == len(self.lists())
 
     def lists(self) -> Lists:
         """What every list holds now, by audience."""

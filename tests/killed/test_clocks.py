@@ -31,7 +31,7 @@ def times_of(scene: Scene, run_id: str) -> dict[str, dict[str, Any]]:
 
 def withdrawals(scene: Scene) -> Outcome:
     with open_parts(scene.config, clock=scene.clock.now) as parts:
-        job = withdrawals_job(parts, scene.clock.now(), due_only=False)
+        job = withdrawals_job(parts.evidence.reader, parts.settings, scene.clock.now(), due_only=False)
         assert job is not None
         return run(parts, job)
 

@@ -39,6 +39,14 @@ POINTS = (
     ("withdrawals", "after commit log_entry batch", 1),
 )
 """Job, event, and which one of that name; from the end when negative."""
+FIRST_NIGHT = (
+    pytest.param("before google_data_manager create_list", marks=pytest.mark.slow),
+    "after google_data_manager create_list",
+    pytest.param("before meta create_list", marks=pytest.mark.slow),
+    "after meta create_list",
+    pytest.param("before commit log_entry remote_list", marks=pytest.mark.slow),
+    pytest.param("after commit log_entry remote_list", marks=pytest.mark.slow),
+)
 IN_REQUESTS = (
     ("nightly", "RemoveAudienceMembers"),
     ("nightly", "AddUsers"),
@@ -61,6 +69,13 @@ def told(today: Past, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dic
     return found
 
 
+@pytest.fixture(scope="module")
+def first_events(before_the_first_night: Past, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a first night does, in order."""
+    with Scene(before_the_first_night, tmp_path_factory.mktemp("first")) as scene:
+        return scene.events("nightly")
+
+
 @pytest.mark.parametrize(("job", "event", "which"), POINTS)
 def test_a_killed_run_is_followed_by_exact_lists(
     today: Past, told: dict[str, dict[str, list[int]]], tmp_path: Path, job: str, event: str, which: int
@@ -68,6 +83,15 @@ def test_a_killed_run_is_followed_by_exact_lists(
     number = told[job][event][which - 1 if which > 0 else which]
     with Scene(today, tmp_path) as scene:
         assert scene.killed(job, number) == event
+        scene.held_to_the_rules()
+
+
+@pytest.mark.parametrize("name", FIRST_NIGHT)
+def test_a_first_night_that_is_killed_makes_no_list_twice(
+    before_the_first_night: Past, first_events: list[str], tmp_path: Path, name: str
+) -> None:
+    with Scene(before_the_first_night, tmp_path) as scene:
+        assert scene.killed("nightly", first_events.index(name) + 1) == name
         scene.held_to_the_rules()
 
 
