@@ -42,8 +42,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"interrupting", "hashing", "screening", "delta", "ledger", "destinations.port", "config.settings"},
     "jobs": WORDS | {"config.settings"},
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
-    "judging": WORDS | STORE | {"hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
-    "withdrawals": WORDS | STORE | {"judging", "screening", "delta", "delivery", "ledger", "parts", "jobs"},
+    "judging": WORDS | STORE | {"interrupting", "hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
+    "withdrawals": WORDS | STORE | {"judging", "screening", "delta", "delivery", "ledger", "config.settings", "parts", "jobs"},
     "sync": WORDS
     | {
         "interrupting",
@@ -76,7 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watching": WORDS | {"alerts", "telling", "status", "config", "ledger", "parts"},
     "audiences": WORDS | {"status", "config", "ledger", "destinations.port"},
     "preview": WORDS | {"judging", "parts", "jobs", "ledger"},
-    "endings": WORDS | {"sync", "judging", "jobs", "parts", "delivery", "ledger"},
+    "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},
     "audit": WORDS | {"ledger"},
     "sandbox": WORDS | {"screening.rules", "ledger.keys"},
