@@ -76,6 +76,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watching": WORDS | {"alerts", "telling", "status", "config", "ledger", "parts"},
     "audiences": WORDS | {"status", "config", "ledger", "destinations.port"},
     "preview": WORDS | {"judging", "parts", "jobs", "ledger"},
+    "finding": WORDS | STORE | {"hashing"},
+    "explaining": WORDS | STORE | {"finding", "judging", "jobs", "parts", "delivery", "ledger", "hashing", "screening"},
+    "sentences": WORDS | {"screening.tracing"},
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},
     "audit": WORDS | {"ledger"},
@@ -134,7 +137,8 @@ MADE_ONLY_IN = {
     "Batch": {"nestaudience/delivery/deliver.py"},
     "Screened": {"nestaudience/screening/screen.py"},
     "Delta": {"nestaudience/delta/plan.py"},
-    "Addresses": {"nestaudience/customers/sheets.py", "nestaudience/hashing/digests.py", "nestaudience/hashing/addresses.py"},
+    "Addresses": {"nestaudience/customers/sheets.py", "nestaudience/hashing/digests.py", "nestaudience/hashing/addresses.py"}
+    | {"nestaudience/cli/person.py"},
     "Digests": {
         "nestaudience/hashing/digests.py",
         "nestaudience/hashing/columns.py",

@@ -12,6 +12,7 @@ from nestaudience.cli import (
     backfill_command,
     contract_command,
     ending_commands,
+    explain_command,
     hour_commands,
     ledger_commands,
     run_commands,
@@ -42,6 +43,7 @@ app.command()(status_command.status)
 app.command()(audiences_command.audiences)
 app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
+app.command()(explain_command.explain)
 app.add_typer(audit_commands.audit_app, name="audit")
 app.add_typer(ledger_commands.ledger_app, name="ledger")
 app.add_typer(run_commands.keys_app, name="keys")
