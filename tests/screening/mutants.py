@@ -1,0 +1,193 @@
+"""Faults that somebody could write into the rules' SQL, one by one: each is a small edit of a copy of the package, and the comparison with the slow
+reference must find it.
+
+    python -m tests.screening.mutants 300 1      # 300 worlds of seed 1; exit code 1 and the first difference when one is found
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.machine_mutants import Mutant
+from tests.reference.strategies import Case, cases
+from tests.screening.test_equals_reference import compare
+
+_ACCOUNT, _NOES, _SUBJECTS = "screening/sql/01_load_account.sql", "screening/sql/03_noes.sql", "screening/sql/02_subjects.sql"
+_CONSENT, _RIGHTS, _ANSWER = "screening/sql/04_consent.sql", "screening/sql/05_rights.sql", "screening/sql/06_answer.sql"
+
+
+def _one(name: str, file: str, old: str, new: str) -> Mutant:
+    return Mutant(name, ((file, old, new),))
+
+
+MUTANTS: Final = (
+    _one("a no is as late as its later clock", _NOES, "ELSE least(coalesce(occurred", "ELSE greatest(coalesce(occurred"),
+    _one("a yes needs no skew", _NOES, "y_occurred > n_occurred + getvariable('skew')", "y_occurred > n_occurred"),
+    _one(
+        "a yes is later on one clock only",
+        _NOES,
+        "getvariable('skew') AND y_recorded > n_recorded END",
+        "getvariable('skew') END",
+    ),
+    _one("a tie of sequence numbers goes to the yes", _NOES, "THEN y_seq > n_seq", "THEN y_seq >= n_seq"),
+    _one(
+        "a grant may be recorded long before it was given",
+        _NOES,
+        "coalesce(occurred <= recorded + getvariable('skew') AND",
+        "coalesce(",
+    ),
+    _one(
+        "a no reaches its own account only", _NOES, "ON s.person_token = n.person_token", "ON s.account_token = n.account_token"
+    ),
+    _one("a closure reaches everybody with the address", _NOES, "WHERE n.kind <> 'closed'", "WHERE true"),
+    _one("an unknown recipient is one of them", _NOES, "THEN recipient ELSE 3 END", "THEN recipient ELSE 1 END"),
+    _one(
+        "an unknown purpose is no purpose",
+        _NOES,
+        "FROM withdrawal WHERE purpose IN (0, 1)",
+        "FROM withdrawal WHERE purpose IN (1)",
+    ),
+    _one("anybody's unrestrict ends a restriction", _NOES, "AND (u.account_token = no_event.account_token", "AND (true"),
+    _one(
+        "a disputed grant counts",
+        _CONSENT,
+        "AND c.event NOT IN (SELECT event FROM disputed WHERE view_name = 'consent'), false",
+        ", false",
+    ),
+    _one("an unconfirmed grant counts", _CONSENT, "coalesce(c.confirmed AND usable(", "coalesce(usable("),
+    _one("a text counts before it was in force", _CONSENT, "WHEN g.valid_from <= g.occurred AND EXISTS", "WHEN EXISTS"),
+    _one("half of Google's signals suffice", _CONSENT, "CASE WHEN signals = 3 THEN 3 ELSE 2 END", "3"),
+    _one("consent holds on the day it ends", _CONSENT, "> getvariable('now') AS fresh", ">= getvariable('now') AS fresh"),
+    _one(
+        "any cookie grant ends any refusal",
+        _CONSENT,
+        "AND y.purpose = CASE n.kind WHEN 'cookies_web' THEN 2 WHEN 'cookies_conversions' THEN 3 END",
+        "AND y.purpose IN (2, 3)",
+    ),
+    _one(
+        "one withdrawal outdone is all of them",
+        _CONSENT,
+        "bool_and(b.beats) FILTER (a.withdrawal)",
+        "bool_or(b.beats) FILTER (a.withdrawal)",
+    ),
+    _one(
+        "two grants share the work of one",
+        _CONSENT,
+        "bool_or(beats_withdrawals AND beats_refusals) AS any_both",
+        "bool_or(beats_withdrawals) AND bool_or(beats_refusals) AS any_both",
+    ),
+    _one(
+        "a grant for one recipient is for both",
+        _CONSENT,
+        "CASE c.recipient WHEN 4 THEN coalesce(t.recipients, 3) WHEN 0 THEN 0 ELSE c.recipient END",
+        "CASE c.recipient WHEN 0 THEN 0 ELSE 3 END",
+    ),
+    _one(
+        "refused cookies never end",
+        _CONSENT,
+        "n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded)));",
+        "n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded) AND false));",
+    ),
+    _one(
+        "a lift counts at any company",
+        _RIGHTS,
+        "ON l.account_token = st.s_account AND l.controller = st.s_controller",
+        "ON l.account_token = st.s_account",
+    ),
+    _one(
+        "a lift counts from anywhere",
+        _RIGHTS,
+        "(r.source_kind = 'account_prefs' OR (r.source_kind IN ('support_case', 'dsr') AND r.has_case))",
+        "true",
+    ),
+    _one(
+        "a grant older than the lift counts after it",
+        _RIGHTS,
+        "  AND y.occurred >= l.lift_occurred AND y.recorded >= l.lift_recorded\n",
+        "",
+    ),
+    _one(
+        "an account is newer by one clock",
+        _RIGHTS,
+        "st.created_at > st.occurred AND st.created_at > st.recorded",
+        "st.created_at > st.occurred OR st.created_at > st.recorded",
+    ),
+    _one(
+        "behaviour consent outlives its refusal",
+        _RIGHTS,
+        "n.kind IN ('cookies_web', 'cookies_unknown')",
+        "n.kind IN ('cookies_unknown')",
+    ),
+    _one(
+        "somebody who is gone has reasons of the segment",
+        _ANSWER,
+        "CASE WHEN a.gone THEN 0::UBIGINT ELSE",
+        "CASE WHEN false THEN 0::UBIGINT ELSE",
+    ),
+    _one(
+        "a visit on the last day is too old",
+        _ANSWER,
+        "m.oldest_site + to_days(getvariable('site_days')) <",
+        "m.oldest_site + to_days(getvariable('site_days')) <=",
+    ),
+    _one(
+        "two blocked accounts of one address do not see each other",
+        _ANSWER,
+        "b.accounts > 1 OR b.account_token <> s.account_token",
+        "b.account_token <> s.account_token",
+    ),
+    _one(
+        "whoever turns eighteen this year is grown up",
+        _ACCOUNT,
+        "year(getvariable('now')) - born <= 18, r_minor()",
+        "year(getvariable('now')) - born < 18, r_minor()",
+    ),
+    _one("a changed address needs no new verification", _ACCOUNT, "true) OR coalesce(moved > verified, false)", "true)"),
+    _one(
+        "an unclear action is forgotten by another of the same moment",
+        _SUBJECTS,
+        "later.recorded > e.recorded",
+        "later.recorded >= e.recorded",
+    ),
+)
+
+
+def hunt(worlds: int, first: int) -> None:
+    """Compare so many worlds of one seed, and stop at the first difference, without making it smaller."""
+
+    @seed(first)
+    @settings(
+        max_examples=worlds,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+    @given(cases())
+    def comparing(case: Case) -> None:
+        compare(case)
+
+    comparing()
+
+
+def hunted(folder: Path, worlds: int, first: int) -> tuple[int, str]:
+    """Compare on such a copy: the exit code and what was said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.screening.mutants", str(worlds), str(first)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(folder / "tests"))), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+if __name__ == "__main__":
+    hunt(int(sys.argv[1]), int(sys.argv[2]))
