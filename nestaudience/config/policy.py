@@ -102,8 +102,8 @@ class Approval(Table):
     sensitive: Literal["reviewed_not_sensitive", "reviewed_sensitive", "not_reviewed"] = "not_reviewed"
     reviewer: Reference | None = None
     """Who looked whether it is sensitive; needed when its name says that it might be."""
-    commit: Reference | None = None
-    """The commit, or the case, at which it was approved."""
+    commit: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,39}$")] | None = None
+    """The commit, or the case, at which it was approved; a long one is cut at 40 characters."""
 
 
 class Sensitive(Table):
