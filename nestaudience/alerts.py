@@ -12,14 +12,14 @@ from typing import Final
 from nestaudience.config.schema import Alerts
 from nestaudience.due import DueDate
 from nestaudience.status import AudienceStatus, Status
-from nestaudience.vocabulary import STOCKHOLM
+from nestaudience.vocabulary import STOCKHOLM, KillSwitch
 
 REMOVE_NOW: Final = "look at the platform and the credentials, then run `nestaudience run nightly`"
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One condition that stands. `code`: `stopped`, `night_unfinished`, `removal_old`, `incident`, `gate_closed` or `date_due`.
+    """One condition that stands. `code`: `stopped`, `kill_switch`, `night_unfinished`, `removal_old`, `incident`, `gate_closed` or `date_due`.
 
     `where` is a night, an audience or a place in the configuration; `about` the second code, when there is one: the gate, the incident, the kind
     of date. `since` is UTC text, or a day in Stockholm. `count` is people. `repeats` is False for what is told once only.
@@ -58,6 +58,7 @@ def alerts(found: Status, limits: Alerts, now: datetime) -> tuple[Alert, ...]:
     """Every condition that stands, the most pressing first."""
     return (
         *_stopped(found),
+        *_switched(found),
         *_night(found, limits),
         *_removals(found, limits, now),
         *_incidents(found),
@@ -70,6 +71,15 @@ def _stopped(found: Status) -> Iterator[Alert]:
     if found.stopped is not None:
         code = found.stopped.code
         yield Alert(f"stopped:{code}", "stopped", found.stopped.where, found.at.isoformat(), found.stopped.next_step, code)
+
+
+def _switched(found: Status) -> Iterator[Alert]:
+    """Told daily while it stands: what is owed waits for a person."""
+    if found.kill_switch is not KillSwitch.OFF:
+        position, next_step = found.kill_switch.value, "set [kill_switch] back to off when runs may go on"
+        yield Alert(
+            f"kill_switch:{position}", "kill_switch", "kill_switch.position", found.at.isoformat(), next_step, about=position
+        )
 
 
 def _night(found: Status, limits: Alerts) -> Iterator[Alert]:

@@ -5,19 +5,33 @@ It changes nothing and sends nothing to a list. It repeats no rule: what it find
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
+from nestaudience.config.settings import Settings
+from nestaudience.delta.approvals import (
+    approval_faults,
+    approval_remedy,
+    review_missing,
+    review_remedy,
+    sensitive_words,
+)
 from nestaudience.destinations.port import Account
 from nestaudience.due import due_dates
 from nestaudience.errors import NestAudienceError
 from nestaudience.parts import Parts
+from nestaudience.texts_seen import unknown_texts
 from nestaudience.transports import secret
-from nestaudience.vocabulary import STOCKHOLM, Environment
+from nestaudience.vocabulary import STOCKHOLM, Environment, KillSwitch
 from nestaudience.wiring import open_parts
 
-_OVER: Final = {"terms": "the terms were last confirmed over a year ago", "approval": "the approval is over a year old"}
+_OVER: Final = {
+    "terms": "the terms were last confirmed over a year ago",
+    "contract": "the contract was last confirmed over a year ago",
+    "transfer": "the transfer mechanism was last confirmed over a year ago",
+    "approval": "the approval is over a year old",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +67,11 @@ def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
         yield _of(error)
     yield from _log(parts)
     yield from _due(parts, now)
+    yield from _approved(parts.settings, now.astimezone(STOCKHOLM).date())
     try:
         for trouble in parts.store.check():
             yield Finding(trouble.where, trouble.code, trouble.next_step, warning=trouble.is_warning)
+        yield from _texts(parts)
     except NestAudienceError as error:
         yield _of(error)
     yield from _accounts(parts)
@@ -106,6 +122,38 @@ def _due(parts: Parts, now: datetime) -> Iterator[Finding]:
         yield Finding("alerts", "nobody is told", "name a webhook or smtp", warning=True)
     for name in (alerts.webhook, alerts.heartbeat, alerts.smtp.password if alerts.smtp else None):
         yield from _missing_secret(name, parts)
+
+
+def _approved(settings: Settings, today: date) -> Iterator[Finding]:
+    """What lets nobody join beside the dates that are over: approvals, reviews, dates in the future, and the kill switch."""
+    words = sensitive_words(settings)
+    for segment in {(a.segment.controller, a.segment.code): a.segment for a in settings.audiences.values()}.values():
+        place = f"segments.{segment.code}.approval"
+        faults = tuple(fault for fault in approval_faults(segment.approval, today) if fault != "too_old")
+        if faults:
+            yield Finding(place, "unapproved", approval_remedy(faults), 5)
+        missing = review_missing(segment, words)
+        if missing:
+            yield Finding(place, "sensitive", review_remedy(missing), 5)
+    for recipient in settings.recipients.values():
+        for name, day in recipient.confirmed.items():
+            if day > today:
+                yield Finding(f"recipients.{recipient.key.value}.{name}", "in the future", "correct the date", 5)
+    for key, code in sorted(settings.emptied.items()):
+        yield Finding(key, code, "the list is being emptied: mend the segment, or retire the audience", 5)
+    if settings.kill_switch is not KillSwitch.OFF:
+        what = f"stops {settings.kill_switch.value}"
+        yield Finding("kill_switch.position", what, "set it back to off when runs may go on", 5)
+
+
+def _texts(parts: Parts) -> Iterator[Finding]:
+    """Consents that count for nobody because the registry does not know their text."""
+    with parts.store.snapshot() as snapshot:
+        found = unknown_texts(snapshot, parts.settings.texts)
+    if found.versions:
+        what = f"{found.versions} text versions that the registry does not have, in consents of {found.accounts} accounts"
+        next_step = "compare the versions in [[texts]] with the store's, letter by letter; such a consent makes nobody eligible"
+        yield Finding("consent_event.text_version", what, next_step, warning=True)
 
 
 def _missing_secret(name: str | None, parts: Parts) -> Iterator[Finding]:

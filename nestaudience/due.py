@@ -10,8 +10,14 @@ from datetime import date, timedelta
 from typing import Final
 
 from nestaudience.config.settings import Settings
+from nestaudience.delta.approvals import last_day_of_approval, last_day_of_confirmation
 
-YEARLY: Final = timedelta(days=365)
+_LOOK_AGAIN: Final = {
+    "terms": "read the terms again and renew the date",
+    "contract": "look whether the contract still holds and renew the date",
+    "transfer": "look whether the transfer mechanism still stands and renew the date",
+}
+"""What must be confirmed once a year. One that has no day of its own goes with the terms."""
 STAGES: Final = (45, 14, 3)
 """So many days ahead it is told that something must be confirmed."""
 ENDING: Final = 14
@@ -20,8 +26,8 @@ ENDING: Final = 14
 
 @dataclass(frozen=True, slots=True)
 class DueDate:
-    """One day. `what`: `terms`, `approval`, `ends` (an audience's last day) or `runs_out` (a list's). `where` is a place in the configuration,
-    or an audience.
+    """One day. `what`: `terms`, `contract`, `transfer`, `approval`, `ends` (an audience's last day) or `runs_out` (a list's): the
+    last day on which all is well. `where` is a place in the configuration, or an audience.
     """
 
     what: str
@@ -53,12 +59,17 @@ def due_dates(settings: Settings, today: date) -> tuple[DueDate, ...]:
 
 def _yearly(settings: Settings) -> Iterator[DueDate]:
     for recipient in settings.recipients.values():
-        place = f"recipients.{recipient.key.value}.terms_confirmed_on"
-        yield DueDate("terms", place, recipient.terms_confirmed_on + YEARLY, "read the terms again and renew the date")
+        for what, next_step in _LOOK_AGAIN.items():
+            day = getattr(recipient, f"{what}_confirmed_on")
+            if day is not None:
+                place = f"recipients.{recipient.key.value}.{what}_confirmed_on"
+                yield DueDate(what, place, last_day_of_confirmation(day), next_step)
     segments = {(a.segment.controller, a.segment.code): a.segment for a in settings.audiences.values()}
     for segment in segments.values():
         place = f"segments.{segment.code}.approval"
-        yield DueDate("approval", place, segment.approval.approved_on + YEARLY, "have the segment approved again")
+        if segment.approval.approved_on is not None:
+            on = last_day_of_approval(segment.approval.approved_on)
+            yield DueDate("approval", place, on, "have the segment approved again")
 
 
 def _endings(settings: Settings) -> Iterator[DueDate]:

@@ -16,6 +16,7 @@ from nestaudience.delivery.deliver import Tools
 from nestaudience.delivery.held import Held, read_held
 from nestaudience.delivery.lists import code_of, is_elsewhere
 from nestaudience.delivery.settle import Asked, ask, write_down
+from nestaudience.delta.approvals import EMPTIED
 from nestaudience.delta.gates import Gate, Limits
 from nestaudience.delta.plan import AudiencePlan, Delta, Orders, work_out
 from nestaudience.delta.stops import ListStates, closed_gates, ending_of
@@ -53,7 +54,7 @@ class Judged:
     delta: Delta
     remotes: dict[AudienceKey, RemoteList]
     endings: Mapping[AudienceKey, str]
-    """The audiences whose lists are being emptied, and why."""
+    """The audiences whose lists are being emptied, to be deleted then, and why."""
     problems: tuple[StoreProblem, ...]
     unreachable: tuple[NestAudienceError, ...]
     seen_all: bool
@@ -79,7 +80,8 @@ def judge(
     held = read_held(memory, now, None if tools else asked.states())
     # (3) One snapshot, judged.
     audiences = tuple(audience for audience in settings.audiences.values() if job.scope.takes(audience))
-    remotes, states = lists_of(parts, now.astimezone(STOCKHOLM).date())
+    today = now.astimezone(STOCKHOLM).date()
+    remotes, states = lists_of(parts, today)
     numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
     with open_engine(parts.limits) as engine:
         reading = Reading(parts, now)
@@ -94,14 +96,15 @@ def judge(
             progress=lambda view, rows: note("read", view, rows),
         )
         # (4) What would leave and join, and what holds it.
-        stopped = closed_gates(settings, screened, reading.problems, frozenset(parts.absent), states)
+        stopped = closed_gates(settings, screened, reading.problems, frozenset(parts.absent), states, today)
         ever = memory.ever_filled()
         orders = _orders(parts, held, states, job)
         if job.mode is Mode.RETRACT:
             stopped = {key: (*gates, RETRACT_ONLY) for key, gates in stopped.items()}
         delta = work_out(screened, {a.key: _limits(parts, a, remotes, ever) for a in audiences}, stopped, orders)
         failures = (*asked.errors, *reading.failures)
-        endings = {audience.key: states.endings[audience.key] for audience in audiences if audience.key in states.endings}
+        ends = {key: ending for key, ending in states.endings.items() if ending not in EMPTIED}
+        endings = {audience.key: ends[audience.key] for audience in audiences if audience.key in ends}
         yield Judged(asked, held, screened, delta, remotes, endings, tuple(reading.problems), failures, reading.complete)
 
 
@@ -127,7 +130,8 @@ def lists_of(parts: Parts, today: date) -> tuple[dict[AudienceKey, RemoteList], 
     endings = {}
     for key, audience in audiences.items():
         state = remotes[key].state if key in remotes else ""
-        ending = None if state in _NO_MORE or state == RECOVERING else ending_of(audience, state, today)
+        named = ending_of(audience, state, today) or parts.settings.emptied.get(key)
+        ending = None if state in _NO_MORE or state == RECOVERING else named
         if ending is not None:
             endings[key] = ending
     states = ListStates(

@@ -19,7 +19,7 @@ from nestaudience.ledger.lease import WRITER, holder
 from nestaudience.ledger.log import restored_error
 from nestaudience.ledger.memory import SILENCE, OpenBatch, RemoteList
 from nestaudience.ledger.told import ToldAlerts
-from nestaudience.vocabulary import STOCKHOLM, Operation
+from nestaudience.vocabulary import STOCKHOLM, KillSwitch, Operation
 from nestaudience.wiring import Evidence
 
 DUE_AT: Final = time(5, 0)
@@ -93,7 +93,7 @@ class Status:
     `gaps`: nights of the last 30 days without a run. `checkpoint` is (entries covered, root in base64), as kept: `audit verify` checks
     it. `unsettled`: accepted requests without a result. `overdue` ones, and removals, wait for more than 48 hours.
     `incidents` are those of which nobody was told yet; `due` are days that are near or over; `clocks` tell of the removals of the last 30 days.
-    `stopped` says why no run may begin.
+    `stopped` says why no run may begin; `kill_switch` what a person has stopped.
     """
 
     at: datetime
@@ -113,11 +113,13 @@ class Status:
     due: tuple[DueDate, ...]
     clocks: tuple[RemovalClock, ...] = ()
     stopped: NestAudienceError | None = None
+    kill_switch: KillSwitch = KillSwitch.OFF
 
     @property
     def exit_codes(self) -> tuple[int, ...]:
         """Every exit code that something here asks for; 0 always."""
         codes = {0} | ({2} if self.problems else set()) | ({3} if self.missing else set())
+        codes |= {5} if self.kill_switch is not KillSwitch.OFF else set()
         codes |= {self.stopped.exit_code} if self.stopped is not None else set()
         for audience in self.audiences:
             codes |= {GATE_EXITS.get(gate, 5) for gate in audience.gates} | ({4} if audience.unknown else set())
@@ -146,6 +148,7 @@ class Status:
             "entries": self.entries,
             "checkpoint": None if self.checkpoint is None else {"size": self.checkpoint[0], "root": self.checkpoint[1]},
             "unsettled": self.unsettled,
+            "kill_switch": self.kill_switch.value,
             "problems": [problem.as_dict() for problem in self.problems],
             "incidents": [incident.as_dict() for incident in self.incidents],
             "due": [due.as_dict() for due in self.due],
@@ -186,6 +189,7 @@ def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bo
         due=due_dates(settings, now.astimezone(STOCKHOLM).date()),
         clocks=removal_clocks(entry for entry in history.removal_times if _moment(entry["at"]) > now - GAPS_SHOWN),
         stopped=restored_error() if looks_restored(evidence.engine, table.origin, evidence.base / table.head) else None,
+        kill_switch=settings.kill_switch,
     )
 
 

@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import nestaudience
+from nestaudience.accepting import approval_fields, config_fields
 from nestaudience.config.load import to_text
 from nestaudience.config.settings import Audience
 from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
@@ -38,7 +39,7 @@ from nestaudience.delivery.lists import (
 )
 from nestaudience.delivery.salts import Salts
 from nestaudience.delivery.settle import Answered
-from nestaudience.errors import NestAudienceError
+from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.jobs import NIGHTLY, SETTLING, Job
 from nestaudience.judging import Judged, Note, judge, settle, silent
@@ -50,7 +51,7 @@ from nestaudience.ledger.log import NewEntry, TransferLog
 from nestaudience.lists_anew import lists_anew
 from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs gets one
 from nestaudience.parts import Parts
-from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, Operation, Purpose, RunId, RunKind
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, KillSwitch, Mode, Operation, Purpose, RunId, RunKind
 from nestaudience.withdrawals import judge_withdrawals, watermarks
 
 
@@ -116,17 +117,27 @@ class Run:
         )
         settings = parts.settings
         begun: dict[str, Value] = {"night": self.outcome.night, "environment": settings.environment.value, **self.job.fields()}
+        begun["kill_switch"] = settings.kill_switch.value
         entries: list[tuple[EntryType, Context, dict[str, Value]]] = [(EntryType.RUN_STARTED, self._context(""), begun)]
         known = parts.memory.accepted_config()
         text = to_text(settings.document)
         accept = not settings.problems and known != text
         if accept:
-            entries.append((EntryType.CONFIG_CHANGED, self._context(""), {"new_digest": settings.digest, "first": known is None}))
+            entries.append((EntryType.CONFIG_CHANGED, self._context(""), config_fields(settings, known)))
+            approvals = approval_fields(settings, known, self.started.astimezone(STOCKHOLM).date())
+            entries += [(EntryType.APPROVAL, self._context(controller), fields) for controller, fields in approvals]
         self.log.append_and_seal(
             entries, lambda c, _: parts.memory.accept_config(c, settings.digest, text, self.started) if accept else None
         )
-        for error in parts.absent.values():
-            self.outcome.errors.append(error)
+        self.outcome.errors += parts.absent.values()
+        if self._halted:
+            remedy = "nothing was sent, and noes are owed; set [kill_switch] to additions or off"
+            self.outcome.errors.append(MustStop("kill_switch", "kill_switch.position", remedy))
+
+    @property
+    def _halted(self) -> bool:
+        """True when nothing may be sent at all, and no list made or deleted; what became of earlier requests is still asked."""
+        return self.parts.settings.kill_switch is KillSwitch.EVERYTHING
 
     def _wait(self, seconds: float) -> None:
         """Wait for a lease. Raises `TryAgain`: `interrupted` when this process was asked to end meanwhile."""
@@ -145,6 +156,8 @@ class Run:
 
     def recover(self) -> None:
         """What is left of a recovery: lists of which a restored ledger does not know who is on them begin anew. Nothing to do otherwise."""
+        if self._halted:
+            return
         begun, errors = lists_anew(self.parts, self.outcome.run_id, self.tools)
         self.outcome.begun_anew += begun
         self.outcome.errors += errors
@@ -205,7 +218,9 @@ class Run:
     def remove(self, key: AudienceKey) -> None:
         """(5) One list's removals. Errors are kept in the outcome; the other lists go on."""
         plan = self.judged.delta.plans[key]
-        if plan.removals_to_send and key not in self._elsewhere:
+        if plan.removals_to_send and self._halted:
+            self._owed.add(key)
+        elif plan.removals_to_send and key not in self._elsewhere:
             self._salts.admit("SELECT person_token FROM removal")
             if self._deliver(key, lambda delivery: delivery.remove(self._intent(key))):
                 self.outcome.sent[key].times.measured["recorded_to_visible"] += recorded_to_visible(self.judged.delta, key)
@@ -217,14 +232,14 @@ class Run:
         leave. Errors are kept in the outcome; the other lists go on.
         """
         plan = self.judged.delta.plans[key]
-        if plan.additions_to_send and key not in self._owed:
+        if plan.additions_to_send and key not in self._owed and not self._halted:
             self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
             self._deliver(key, lambda delivery: delivery.add(self._intent(key)))
 
     def close_lists(self) -> None:
         """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word. Errors are kept in the outcome."""
         bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
-        if not bound:
+        if not bound or self._halted:
             return
         sizes = self.parts.memory.sizes(self.parts.clock())
         for key, remote in bound.items():
@@ -342,9 +357,10 @@ class Run:
 
     def _intent(self, key: AudienceKey) -> Callable[[str, Operation, int], None]:
         audience = self.parts.settings.audiences[key]
+        purpose = self.parts.settings.purposes[Purpose.AD_MATCHING]
 
         def record(transfer: str, operation: Operation, people: int) -> None:
-            fields = intent_fields(audience, self.judged.remotes[key], transfer, operation, people)
+            fields = intent_fields(audience, self.judged.remotes[key], transfer, operation, people, purpose)
             if operation is Operation.ADD:
                 fields |= {"consent_texts": self._texts_for(audience)}
             self.log.append_and_seal([(EntryType.TRANSFER_INTENT, self._context(audience.controller.key), fields)])

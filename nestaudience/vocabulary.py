@@ -77,6 +77,16 @@ class RunKind(StrEnum):
     SANDBOX = "sandbox"
 
 
+class KillSwitch(StrEnum):
+    """What a person has stopped by hand, in the configuration."""
+
+    OFF = "off"
+    ADDITIONS = "additions"
+    """Nobody joins a list; removals leave."""
+    EVERYTHING = "everything"
+    """Nothing is sent, not even a no: it stays owed, and its clock runs."""
+
+
 class Mode(StrEnum):
     """What a run sends to the lists in its scope."""
 

@@ -57,10 +57,13 @@ def _document(numbers: dict[tuple[str, str], int]) -> dict[str, Any]:
                 "valid_from": "2015-01-01T00:00:00Z",
                 "controllers": everybody,
                 "purposes": purposes,
-                "recipients": list(_RECIPIENTS),
+                "recipients": recipients,
                 "google_signals": _SIGNALS,
             }
-            for version, purposes in (("t1", ["ad_matching"]), ("t_cookies", ["web_behaviour", "enhanced_conversions"]))
+            for version, purposes, recipients in (
+                ("t1", ["ad_matching"], list(_RECIPIENTS)),
+                ("t_cookies", ["web_behaviour", "enhanced_conversions"], ["google"]),
+            )
         ],
         "sources": {"prefs": "account_prefs", "case": "support_case", "banner": "cookie_banner"},
         "destinations": [

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interrupting": {"errors"},
     "hashing": WORDS,
     "screening": WORDS | STORE | {"hashing"},
-    "delta": WORDS | STORE | {"screening", "config.settings"},
+    "delta": WORDS | STORE | {"screening", "config.settings", "config.schema", "config.policy"},
     "config": WORDS | {"screening.rules"},
     # ports, then adapters; an adapter knows its own port and no other adapter
     "customers": WORDS | {"hashing.digests"},
@@ -39,13 +39,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the path
     "delivery": WORDS
     | STORE
-    | {"interrupting", "hashing", "screening", "delta", "ledger", "destinations.port", "config.settings"},
+    | {"interrupting", "hashing", "screening", "delta", "ledger", "destinations.port", "config.settings", "config.policy"},
+    "accepting": WORDS | {"config", "delta.approvals", "ledger.entries"},
     "jobs": WORDS | {"config.settings"},
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
     "judging": WORDS | STORE | {"interrupting", "hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
     "withdrawals": WORDS | STORE | {"judging", "screening", "delta", "delivery", "ledger", "config.settings", "parts", "jobs"},
     "sync": WORDS
     | {
+        "accepting",
         "interrupting",
         "judging",
         "withdrawals",
@@ -64,8 +66,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stores": WORDS | {"customers", "config.schema", "transports"},
     "wiring": WORDS | {"hashing", "screening", "ledger", "destinations", "config", "parts", "transports", "stores"},
     # what people use
-    "due": WORDS | {"config.settings"},
-    "checks": WORDS | {"wiring", "parts", "destinations.port", "due", "transports"},
+    "due": WORDS | {"config.settings", "delta.approvals"},
+    "texts_seen": WORDS | STORE | {"config.schema"},
+    "checks": WORDS
+    | {"wiring", "parts", "destinations.port", "due", "transports", "config.settings", "delta.approvals", "texts_seen"},
     "history": WORDS | {"ledger", "audit", "delta.stops"},
     "outcome": WORDS | {"delivery", "delta"},
     "lists_anew": WORDS | {"delivery", "destinations.port", "ledger", "parts"},

@@ -18,7 +18,6 @@ DAY = date(2027, 2, 10)
 
 def settings(**changes: Any) -> Settings:
     document = tomllib.loads(EXAMPLE.read_text("utf-8"))
-    document["recipients"] = [r | {"terms_confirmed_on": date(2026, 2, 10)} for r in document["recipients"]]
     document["audiences"][0] |= changes
     return from_document(document)
 
@@ -42,7 +41,7 @@ def settings(**changes: Any) -> Settings:
     ],
 )
 def test_stages_of_what_is_yearly(ahead: int, stage: int | None) -> None:
-    for what in ("terms", "approval", "runs_out"):
+    for what in ("terms", "contract", "transfer", "approval", "runs_out"):
         assert DueDate(what, "x", DAY, "y").stage(DAY - timedelta(days=ahead)) == stage
 
 
@@ -53,14 +52,15 @@ def test_stages_of_a_last_day(ahead: int, stage: int | None) -> None:
 
 def test_what_is_due_in_the_example() -> None:
     found = {(due.what, due.where, due.on) for due in due_dates(settings(), DAY - timedelta(days=45))}
-    assert found == {("terms", f"recipients.{name}.terms_confirmed_on", DAY) for name in ("google", "meta")}
+    kinds = ("terms", "contract", "transfer")
+    assert found == {(kind, f"recipients.{name}.{kind}_confirmed_on", DAY) for name in ("google", "meta") for kind in kinds}
     assert due_dates(settings(), DAY - timedelta(days=46)) == ()
-    year_after = date(2027, 9, 1)
+    last_day = date(2027, 8, 31)  # on the first of September it is twelve months old
     names = ("bought_audio_12m", "viewed_laptops_30d", "crime_readers", "lapsed_readers", "coffee_lovers")
-    approvals = {due.where: due for due in due_dates(settings(), year_after) if due.what == "approval"}
+    approvals = {due.where: due for due in due_dates(settings(), last_day) if due.what == "approval"}
     assert set(approvals) == {f"segments.{name}.approval" for name in names}
-    assert not any(due.past(year_after) for due in approvals.values())
-    assert all(due.past(year_after + timedelta(days=1)) for due in approvals.values())
+    assert not any(due.past(last_day) for due in approvals.values())
+    assert all(due.past(last_day + timedelta(days=1)) for due in approvals.values())
 
 
 def test_an_audience_that_ended_is_not_due() -> None:
@@ -68,3 +68,10 @@ def test_an_audience_that_ended_is_not_due() -> None:
     by_day = {day: [d.what for d in due_dates(ending, date(2026, 11, day))] for day in (15, 16, 30)}
     assert by_day == {15: [], 16: ["ends"], 30: ["ends"]}
     assert due_dates(ending, date(2026, 12, 1)) == ()
+
+
+def test_what_has_no_day_of_its_own_goes_with_the_terms() -> None:
+    document = tomllib.loads(EXAMPLE.read_text("utf-8"))
+    for recipient in document["recipients"]:
+        del recipient["contract_confirmed_on"], recipient["transfer_confirmed_on"]
+    assert {due.what for due in due_dates(from_document(document), DAY)} == {"terms"}

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,14 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    last_month = (date.today() - timedelta(days=30)).isoformat()  # noqa: DTZ011 - the guide is followed today
     folder, port, found = tmp_path_factory.mktemp("first"), free_port(), Told()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "NESTAUDIENCE_"))}
     environment = kept | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / "prefect"), "COLUMNS": "160"}
     platforms: list[subprocess.Popen[bytes]] = []
     try:
         for kind, body in BLOCK.findall(GUIDE.read_text("utf-8")):
-            text = body.replace("50551", str(port)).replace("50552", str(port + 1))
+            text = body.replace("50551", str(port)).replace("50552", str(port + 1)).replace("2026-10-01", last_month)
             first, _, rest = text.partition("\n")
             how, _, name = first.lstrip("#- ").partition(": ")
             if kind != "sh":

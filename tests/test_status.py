@@ -10,12 +10,14 @@ from nights import SandboxWorld
 
 from nestaudience.config.settings import Problem
 from nestaudience.customers.port import StoreProblem
+from nestaudience.delta.approvals import EMPTIED
 from nestaudience.delta.gates import Gate, Limits, brakes
 from nestaudience.delta.stops import ENDING, ListStates, closed_gates
 from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY
 from nestaudience.judging import RETRACT_ONLY
 from nestaudience.sandbox.faults import Fault, FaultKind
 from nestaudience.status import AudienceStatus, Status, last_due_night, status
+from nestaudience.vocabulary import KillSwitch
 from nestaudience.wiring import open_evidence, settings_in_use
 
 COFFEE = "hemkraft/coffee_lovers/google"
@@ -243,8 +245,13 @@ def every_gate(two_nights: Any) -> list[Gate]:
     problems = [StoreProblem("environment", "x", "y"), StoreProblem("missing_view", "x", "y")]
     people: Any = NoPeople()
     absent, every = frozenset(settings.destinations), frozenset(settings.audiences)
-    lists = [ListStates(every, every, every, every, every), *(ListStates(endings=dict.fromkeys(every, code)) for code in ENDING)]
-    closed = [closed_gates(settings, people, problems, absent, states) for states in lists]
+    today = two_nights.world.clock.now().date()
+    settings = replace(settings, kill_switch=KillSwitch.EVERYTHING)
+    lists = [
+        ListStates(every, every, every, every, every),
+        *(ListStates(endings=dict.fromkeys(every, code)) for code in (*ENDING, *EMPTIED)),
+    ]
+    closed = [closed_gates(settings, people, problems, absent, states, today) for states in lists]
     gates = [RETRACT_ONLY, *brakes(1000, 5, 900, 2000, Limits(100, 20, 100, ever_held=True))]
     return gates + [gate for each in closed for found in each.values() for gate in found]
 

@@ -46,10 +46,16 @@ def status(config: Config = DEFAULT_CONFIG, tell: Tell = False, as_json: Json = 
         raise typer.Exit(max([seen.status.exit_code, *(error.exit_code for error in seen.errors)]))
 
 
-def show_status(found: "Status") -> None:
-    """A status for people: what stops everything, the night, the lists, what to do."""
+def _show_stopped(found: "Status") -> None:
     if found.stopped is not None:
         output.say(f"STOPPED · {found.stopped.code} · {found.stopped.where}\n  {found.stopped.next_step}")
+    if found.kill_switch.value != "off":
+        output.say(f"STOPPED BY HAND · the kill switch stops {found.kill_switch.value}")
+
+
+def show_status(found: "Status") -> None:
+    """A status for people: what stops everything, the night, the lists, what to do."""
+    _show_stopped(found)
     night = found.last_night
     if night is None:
         output.say("No night has run yet.")

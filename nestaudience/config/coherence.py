@@ -3,15 +3,23 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from nestaudience.config.forms import DISCLOSED_INPUTS
+from nestaudience.config.policy import INPUTS_OF
 from nestaudience.config.reader import Reader
-from nestaudience.config.schema import DISCLOSED_INPUTS, RECIPIENT_OF, STOPS_NOTHING, Document
-from nestaudience.vocabulary import AudienceKey, Environment
+from nestaudience.config.schema import RECIPIENT_OF, STOPS_NOTHING, Document
+from nestaudience.vocabulary import AudienceKey, Environment, Purpose
 
 _LOOPBACK: Final = ("localhost:", "127.0.0.1:", "[::1]:")
 LONGEST_AT_META: Final = 180
 """Days: developers.facebook.com/documentation/ads-commerce/marketing-api/reference/custom-audience (read 2026-11)."""
 _NO_CONTROLLER: Final = ("no such controller in this file", "add it, or correct the key")
-_KEYS: Final = {"controllers": ("key",), "recipients": ("key",), "texts": ("version",), "segments": ("controller", "code")}
+_KEYS: Final = {
+    "controllers": ("key",),
+    "recipients": ("key",),
+    "purposes": ("key",),
+    "texts": ("version",),
+    "segments": ("controller", "code"),
+}
 """What identifies an entry of a list of tables."""
 
 
@@ -149,6 +157,8 @@ def affected(document: Document, item: tuple[str, int] | None) -> frozenset[Audi
     if name in STOPS_NOTHING:
         return frozenset()
     raw = document[name][n] if isinstance(document[name][n], dict) else {}
+    if name == "purposes":
+        return _of_purpose(document, raw.get("key"))
     covered = raw.get("controllers") if name == "texts" else []
     if not isinstance(covered, list) or (name == "texts" and not covered):
         return None
@@ -172,3 +182,19 @@ def affected(document: Document, item: tuple[str, int] | None) -> frozenset[Audi
             value = recipient.value if recipient else "unknown"
             keys.add(audience_key(str(audience.get("controller")), str(audience.get("segment")), value))
     return frozenset(keys)
+
+
+def _of_purpose(document: Document, key: object) -> frozenset[AudienceKey] | None:
+    """The audiences whose segments are built on what a purpose stands for. List matching stands behind all; conversions fill no list."""
+    if key == Purpose.ENHANCED_CONVERSIONS.value:
+        return frozenset()
+    inputs = next((inputs for purpose, inputs in INPUTS_OF.items() if purpose.value == key), None)
+    if inputs is None:
+        return None
+    found: set[AudienceKey] = set()
+    segments = document.get("segments")
+    for n, raw in enumerate(segments if isinstance(segments, list) else []):
+        built_on = raw.get("data_inputs") if isinstance(raw, dict) else None
+        if isinstance(built_on, list) and any(each in inputs for each in built_on if isinstance(each, str)):
+            found |= affected(document, ("segments", n)) or frozenset()
+    return frozenset(found)

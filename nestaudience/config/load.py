@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from nestaudience.config.coherence import affected, audience_key, check_tables
+from nestaudience.config.disclosure import check_disclosure, emptied
+from nestaudience.config.policy import registry, switched
 from nestaudience.config.reader import Reader
-from nestaudience.config.schema import RECIPIENT_OF, SINGLES, STOPS_NOTHING, Alerts, Document, LedgerTable
+from nestaudience.config.schema import READ_ALONE, RECIPIENT_OF, SINGLES, STOPS_NOTHING, Alerts, Document, LedgerTable
 from nestaudience.config.settings import Audience, Problem, Settings
 from nestaudience.errors import NeedsFix
 from nestaudience.vocabulary import AudienceKey, Environment
@@ -55,7 +57,13 @@ def from_document(document: Document, accepted: Document | None = None) -> Setti
     if former is None:
         raise _unusable(problems)
     if settings is None or missing:
-        return replace(former, problems=tuple(replace(p, audiences=None) for p in problems), digest=digest_of(document))
+        return replace(
+            former,
+            emptied=emptied(document),
+            kill_switch=switched(document, former.kill_switch),
+            problems=tuple(replace(p, audiences=None) for p in problems),
+            digest=digest_of(document),
+        )
     wrong = {problem.path.split(".")[0].split("[")[0] for problem in problems}
     stopping = [problem for problem in problems if problem.path.split(".")[0] not in STOPS_NOTHING]
     affected = {key for problem in stopping for key in (problem.audiences or former.audiences)}
@@ -69,6 +77,8 @@ def from_document(document: Document, accepted: Document | None = None) -> Setti
         texts=former.texts if "texts" in wrong else settings.texts,
         sources=former.sources if "sources" in wrong else settings.sources,
         alerts=former.alerts if "alerts" in wrong else settings.alerts,
+        purposes=former.purposes if "purposes" in wrong else settings.purposes,
+        kill_switch=switched(document, former.kill_switch),
         problems=tuple(problems),
     )
 
@@ -107,14 +117,20 @@ def _assemble(document: Document) -> tuple[Settings | None, list[Problem], bool]
     tables = {name: list(values.values()) for name, values in reader.lists.items()}
     audiences = _audiences(reader, tables)
     check_tables(reader)
+    check_disclosure(reader)
     problems = [Problem(path, message, remedy, affected(document, item)) for path, message, remedy, item in reader.problems]
     single = reader.singles
-    missing = any(single.get(name) is None for name in SINGLES if name not in STOPS_NOTHING)
+    missing = any(single.get(name) is None for name in SINGLES if name not in STOPS_NOTHING | READ_ALONE)
     if reader.environment is None or single.get("ledger") is None or missing:
         return None, problems, True
     settings = Settings(
         environment=reader.environment,
         policy=single["policy"],
+        purposes=registry(single["policy"].version, tuple(tables["purposes"])),
+        sensitive=single["sensitive"],
+        retention=single["retention"],
+        kill_switch=switched(document),
+        emptied=emptied(document),
         store=single["store"],
         ledger=single["ledger"],
         engine=single["engine"],

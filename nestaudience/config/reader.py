@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from nestaudience.config.schema import LISTS, SINGLES, STOPS_NOTHING, Document
+from nestaudience.config.schema import LISTS, MAY_BE_LEFT_OUT, SINGLES, STOPS_NOTHING, Document
 from nestaudience.vocabulary import Environment, EventSource
 
 
@@ -44,7 +44,7 @@ class Reader:
                 )
         for name, model in LISTS.items():
             raw_items = self.document.get(name, [])
-            if not isinstance(raw_items, list) or not raw_items:
+            if (not isinstance(raw_items, list) or not raw_items) and not (name in MAY_BE_LEFT_OUT and name not in self.document):
                 self.add(name, "missing or not a list of tables", f"add at least one [[{name}]]")
                 raw_items = []
             values = {n: self._validate(model, item, f"{name}[{n}]", (name, n)) for n, item in enumerate(raw_items)}

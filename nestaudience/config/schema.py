@@ -7,34 +7,16 @@ calendar months; shares are percentages.
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from nestaudience.config.forms import Code, DestinationName, Digits, MailAddress, Reference, SecretName
+from nestaudience.config.forms import Table as _Table
+from nestaudience.config.policy import Approval, KillSwitchTable, Policy, PurposeTable, Retention, Sensitive
 from nestaudience.vocabulary import Purpose, Recipient
 
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-"""A key: lower-case letters, digits, underscores."""
-Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,79}$")]
-"""The number of a document or case kept elsewhere."""
-SecretName = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:.+)$")]
-"""Where a secret lies: `env:NAME` or `file:PATH`. Never the secret."""
-DestinationName = Literal["google_data_manager", "meta"]
-"""The transports that a configuration may name."""
-MailAddress = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}$")]
-"""An address of the people who look after the system."""
-Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
-DISCLOSED_INPUTS: Final = frozenset({"orders", "visits", "clicks"})
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Policy(_Table):
-    """The privacy policy that the system implements."""
-
-    version: Reference
-    """Its own date of last change."""
+INCLUSION: Final = "inclusion"
+EMAIL_DIGEST: Final = "email_digest"
 
 
 class Controller(_Table):
@@ -59,6 +41,18 @@ class RecipientTable(_Table):
     transfer_mechanism: Reference
     terms_reference: Reference
     terms_confirmed_on: date
+    """The platform's terms. They, the contract and the mechanism are confirmed once a year; without a day of their own the others have this one."""
+    contract_confirmed_on: date | None = None
+    transfer_confirmed_on: date | None = None
+
+    @property
+    def confirmed(self) -> dict[str, date]:
+        """Setting -> the day on which somebody looked last."""
+        return {
+            "terms_confirmed_on": self.terms_confirmed_on,
+            "contract_confirmed_on": self.contract_confirmed_on or self.terms_confirmed_on,
+            "transfer_confirmed_on": self.transfer_confirmed_on or self.terms_confirmed_on,
+        }
 
 
 class Text(_Table):
@@ -201,16 +195,6 @@ class AdAccount(_Table):
     """`retiring`: its lists are emptied and deleted. `closed`: nothing is sent there any more."""
 
 
-class Approval(_Table):
-    """Who asked for a segment and who let it pass. Recorded and checked, not authenticated."""
-
-    owner: Reference
-    approver: Reference
-    approved_on: date
-    dpia: Reference
-    sensitive: Literal["reviewed_not_sensitive", "reviewed_sensitive", "not_reviewed"] = "not_reviewed"
-
-
 class Segment(_Table):
     """A rule that selects account holders of one controller; the rule itself lives in the store."""
 
@@ -241,6 +225,10 @@ class AudienceTable(_Table):
     membership_days: Annotated[int, Field(ge=7, le=540)] = 30
     ends_on: date | None = None
     smallest_list: Annotated[int, Field(ge=100)] | None = None
+    kind: Code = INCLUSION
+    """What the list is for. Anything else than reaching the people on it is refused."""
+    identifiers: tuple[Code, ...] = (EMAIL_DIGEST,)
+    """By what people are known there. Anything else than digests of e-mail addresses is refused."""
 
 
 RECIPIENT_OF: Final[dict[str, Recipient]] = {"google_data_manager": Recipient.GOOGLE, "meta": Recipient.META}
@@ -249,6 +237,7 @@ RECIPIENT_OF: Final[dict[str, Recipient]] = {"google_data_manager": Recipient.GO
 LISTS: Final[dict[str, type[_Table]]] = {
     "controllers": Controller,
     "recipients": RecipientTable,
+    "purposes": PurposeTable,
     "texts": Text,
     "destinations": DestinationTable,
     "ad_accounts": AdAccount,
@@ -259,6 +248,9 @@ LISTS: Final[dict[str, type[_Table]]] = {
 
 SINGLES: Final[dict[str, type[_Table]]] = {
     "policy": Policy,
+    "kill_switch": KillSwitchTable,
+    "sensitive": Sensitive,
+    "retention": Retention,
     "store": Store,
     "ledger": LedgerTable,
     "engine": EngineTable,
@@ -269,6 +261,10 @@ SINGLES: Final[dict[str, type[_Table]]] = {
 """The tables of which a file has one."""
 STOPS_NOTHING: Final = frozenset({"alerts"})
 """Tables in which a fault stops no list."""
+READ_ALONE: Final = frozenset({"kill_switch"})
+"""Tables that are read whatever else is wrong, and in which a fault makes no other table unusable."""
+MAY_BE_LEFT_OUT: Final = frozenset({"purposes"})
+"""Lists of tables that a file may do without."""
 
 Document = dict[str, Any]
 """The file as TOML gives it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from nestaudience.config.policy import Policy, PurposeTable, Retention, Sensitive
 from nestaudience.config.schema import (
     AdAccount,
     Alerts,
@@ -17,7 +18,6 @@ from nestaudience.config.schema import (
     EngineTable,
     Gates,
     LedgerTable,
-    Policy,
     RecipientTable,
     Screening,
     Segment,
@@ -25,7 +25,16 @@ from nestaudience.config.schema import (
     Text,
 )
 from nestaudience.screening.rules import AudienceRule, ConsentText, Rules
-from nestaudience.vocabulary import AudienceKey, ControllerId, Environment, EventSource, Recipient, SegmentCode
+from nestaudience.vocabulary import (
+    AudienceKey,
+    ControllerId,
+    Environment,
+    EventSource,
+    KillSwitch,
+    Purpose,
+    Recipient,
+    SegmentCode,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +78,19 @@ class Audience:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a run is told. `document` is the file as read (it holds no secret); `digest` is its SHA-256."""
+    """Everything that a run is told. `document` is the file as read (it holds no secret); `digest` is its SHA-256.
+
+    `purposes` has every purpose; `emptied` the audiences whose lists the file empties, with the code of the gate, whether or not the rest of it can
+    be used.
+    """
 
     environment: Environment
     policy: Policy
+    purposes: dict[Purpose, PurposeTable]
+    sensitive: Sensitive
+    retention: Retention
+    kill_switch: KillSwitch
+    emptied: dict[AudienceKey, str]
     store: Store
     ledger: LedgerTable
     engine: EngineTable

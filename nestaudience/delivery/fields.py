@@ -1,5 +1,6 @@
 """What the log says of an audience's plan and of a transfer, as fields of entries: keys and counts. It writes nothing."""
 
+from nestaudience.config.policy import PurposeTable
 from nestaudience.config.settings import Audience
 from nestaudience.delta.plan import AudiencePlan
 from nestaudience.hashing.addresses import NORMALISER_VERSION
@@ -25,8 +26,10 @@ def funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
     }
 
 
-def intent_fields(audience: Audience, remote: RemoteList, transfer: str, operation: Operation, people: int) -> dict[str, Value]:
-    """What a transfer intent says: who sends what about whom to whom, on what basis, and who let it."""
+def intent_fields(
+    audience: Audience, remote: RemoteList, transfer: str, operation: Operation, people: int, purpose: PurposeTable
+) -> dict[str, Value]:
+    """What a transfer intent says: who sends what about whom to whom, for which purpose, and who let it. An empty word: nobody said."""
     adds = operation is Operation.ADD
     approval = audience.segment.approval
     return {
@@ -41,15 +44,22 @@ def intent_fields(audience: Audience, remote: RemoteList, transfer: str, operati
         "transfer_mechanism": audience.recipient.transfer_mechanism,
         "ad_account": remote.ad_account,
         "list_id": remote.list_id,
-        "purpose": "ad_matching",
-        "legal_basis": "consent",
-        "data_category": "hashed account e-mail address",
+        "list_code": remote.code,
+        "terms_reference": audience.recipient.terms_reference,
+        "purpose": purpose.key.value,
+        "legal_basis": purpose.basis,
+        "data_category": purpose.data_category,
+        "disclosed_in": purpose.disclosed_in,
+        "disclosed_at": purpose.section,
         "consent_signals": ["ad_personalization", "ad_user_data"] if adds and audience.recipient.key is Recipient.GOOGLE else [],
         "normaliser_version": NORMALISER_VERSION,
-        "dpia": approval.dpia,
-        "approved_by": approval.approver,
+        "dpia": approval.dpia or "",
+        "approved_by": approval.approver or "",
         "owner": approval.owner,
-        "approved_on": approval.approved_on.isoformat(),
+        "approved_on": approval.approved_on.isoformat() if approval.approved_on is not None else "",
+        "sensitive": approval.sensitive,
+        "reviewed_by": approval.reviewer or "",
+        "approval_commit": approval.commit or "",
         "planned_removals": 0 if adds else people,
         "planned_additions": people if adds else 0,
     }

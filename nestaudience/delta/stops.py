@@ -10,6 +10,7 @@ from typing import Final
 
 from nestaudience.config.settings import Audience, Settings, ended
 from nestaudience.customers.port import StoreProblem
+from nestaudience.delta.approvals import EMPTIED, decided, switch
 from nestaudience.delta.gates import Gate, only_noes, stop_additions
 from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import AudienceKey
@@ -27,7 +28,7 @@ ENDING: Final[Mapping[str, str]] = {
 class ListStates:
     """What is known of lists. `gone`: proven gone; `closed`: deleted by us; `renumbered`: still under another number than the configuration gives;
     `elsewhere`: bound to another ad account than the configuration names; `recovering`: to be deleted, for a restored ledger does not know who is on
-    it; `endings`: being emptied, with a code of `ENDING`.
+    it; `endings`: being emptied, with a code of `ENDING` or of `EMPTIED`.
     """
 
     gone: frozenset[AudienceKey] = frozenset()
@@ -50,22 +51,29 @@ def ending_of(audience: Audience, state: str, today: date) -> str | None:
 
 
 def closed_gates(
-    settings: Settings, screened: Screened, problems: Iterable[StoreProblem], absent: frozenset[str], lists: ListStates
+    settings: Settings,
+    screened: Screened,
+    problems: Iterable[StoreProblem],
+    absent: frozenset[str],
+    lists: ListStates,
+    today: date,
 ) -> dict[AudienceKey, tuple[Gate, ...]]:
     """The closed gates of each audience. `problems` are those of the store, a failure to read it among them; `absent` are destinations that could
-    not be opened.
+    not be opened; `today` is the day in Stockholm.
 
-    A list that is being emptied has no other gate than that of its account: it needs no feed to know who must leave.
+    A list that is being emptied has no other gate than that of its account and the kill switch: it needs no feed to know who must leave.
     """
-    everywhere = _feed(problems)
+    everywhere, halted = _feed(problems), switch(settings)
     malformed = _malformed_controllers(screened)
     found: dict[AudienceKey, tuple[Gate, ...]] = {}
     for key, audience in settings.audiences.items():
         ending = lists.endings.get(key)
         if ending is not None:
-            found[key] = (stop_additions(ending, ENDING[ending], exit_code=0), *_account_gate(key, lists))
+            found[key] = (_ending_gate(ending), *_account_gate(key, lists), *halted)
             continue
-        gates = [*everywhere, *_account_gate(key, lists), *_list_gates(key, lists)]
+        gates = [*everywhere, *_account_gate(key, lists), *_list_gates(key, lists), *halted]
+        if key not in lists.closed:
+            gates += decided(settings, audience, today)
         if key in settings.stopped:
             gates.append(stop_additions("config", "mend what `nestaudience check` lists for this audience", exit_code=2))
         if audience.controller.key in malformed:
@@ -75,6 +83,13 @@ def closed_gates(
             gates.append(stop_additions("destination_absent", "give the destination its credentials", exit_code=2))
         found[key] = tuple(gates)
     return found
+
+
+def _ending_gate(code: str) -> Gate:
+    """Exit 0 for an end that is as it should be; a list that is emptied though its audience goes on needs a person."""
+    if code in EMPTIED:
+        return stop_additions(code, EMPTIED[code])
+    return stop_additions(code, ENDING[code], exit_code=0)
 
 
 def _account_gate(key: AudienceKey, lists: ListStates) -> list[Gate]:

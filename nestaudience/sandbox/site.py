@@ -1,9 +1,10 @@
 """A folder in which everything runs without an account: configuration, keys, a generated store, and what the sandbox's clients need.
 
-It lays the folder out and starts the platforms' stand-ins; it runs no flow. The example configuration is used as it is but for the
+It lays the folder out and starts the platforms' stand-ins; it runs no flow. The example configuration is used as it is but for the days and the
 ports.
 """
 
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -110,7 +111,7 @@ def lay_out(folder: Path, *, platforms: Platforms, randomness: Callable[[int], b
     (folder / MARK).write_text("made by nestaudience; may be deleted\n")
     if not EXAMPLE.exists():
         raise NeedsFix("example_missing", "config/nestaudience.toml", "run from a clone of the repository")
-    text = with_endpoints(EXAMPLE.read_text("utf-8"), platforms)
+    text = with_days(with_endpoints(EXAMPLE.read_text("utf-8"), platforms), platforms.clock.now())
     if smallest_list is not None:
         text = text.replace("smallest_list = 1000 ", f"smallest_list = {smallest_list} ")
     site = Site(folder)
@@ -122,6 +123,12 @@ def lay_out(folder: Path, *, platforms: Platforms, randomness: Callable[[int], b
 def with_endpoints(text: str, platforms: Platforms) -> str:
     """The example configuration's text with the addresses at which these stand-ins listen."""
     return text.replace(f"localhost:{PORT}", platforms.google.endpoint).replace(f"127.0.0.1:{PORT + 1}", platforms.meta.endpoint)
+
+
+def with_days(text: str, now: datetime) -> str:
+    """The example configuration's text with approvals and confirmations of a month ago: an example grows old, a demo does not."""
+    day = (now - timedelta(days=30)).date().isoformat()
+    return re.sub(r"\b(\w+_(?:confirmed|accepted)_on|approved_on) = \d{4}-\d\d-\d\d", rf"\1 = {day}", text)
 
 
 def publish(folder: Path, platforms: Platforms) -> None:

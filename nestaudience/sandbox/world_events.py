@@ -28,7 +28,7 @@ TEXTS: Final = (
     _text("ads-2022-06", datetime(2022, 6, 1, tzinfo=UTC), {Purpose.AD_MATCHING}, set(Recipient), _SIGNALS),
     _text("ads-google-2025-03", datetime(2025, 3, 1, tzinfo=UTC), {Purpose.AD_MATCHING}, {Recipient.GOOGLE}, _SIGNALS),
     _text("ads-2025-09", datetime(2025, 9, 1, tzinfo=UTC), {Purpose.AD_MATCHING}, set(Recipient), _SIGNALS),
-    _text("cookies-2022-06", datetime(2022, 6, 1, tzinfo=UTC), _COOKIES, set(Recipient), _SIGNALS),
+    _text("cookies-2022-06", datetime(2022, 6, 1, tzinfo=UTC), _COOKIES, {Recipient.GOOGLE}, _SIGNALS),
 )
 """The registered consent texts of the demo. The store also holds `ads-test-b`, which nobody registered."""
 
