@@ -27,6 +27,7 @@ from nestaudience.config.settings import Audience
 from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields
+from nestaudience.delivery.filling import fill, opened
 from nestaudience.delivery.last_look import LastLook
 from nestaudience.delivery.lists import (
     ELSEWHERE,
@@ -38,6 +39,7 @@ from nestaudience.delivery.lists import (
 )
 from nestaudience.delivery.salts import Salts
 from nestaudience.delivery.settle import Answered
+from nestaudience.delta.probing import PROBE_CODES
 from nestaudience.errors import NestAudienceError
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.jobs import NIGHTLY, SETTLING, Job
@@ -50,6 +52,7 @@ from nestaudience.ledger.log import NewEntry, TransferLog
 from nestaudience.lists_anew import lists_anew
 from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs gets one
 from nestaudience.parts import Parts
+from nestaudience.small_lists import retire_small
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, Operation, Purpose, RunId, RunKind
 from nestaudience.withdrawals import judge_withdrawals, watermarks
 
@@ -219,10 +222,25 @@ class Run:
         plan = self.judged.delta.plans[key]
         if plan.additions_to_send and key not in self._owed:
             self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
-            self._deliver(key, lambda delivery: delivery.add(self._intent(key)))
+            self._deliver(key, lambda delivery: self._fill(key, delivery))
+        elif self.job.since is None and key in self.judged.remotes:
+            opened(self.judged.remotes[key], plan, self.tools)
+
+    def _fill(self, key: AudienceKey, delivery: Delivery) -> None:
+        """Send a list's additions; what holds the rest of a first fill now is in the outcome's gates."""
+        plan, remote = self.judged.delta.plans[key], self.judged.remotes[key]
+        gate = fill(delivery, plan, remote, self._intent(key), self.tools)
+        if plan.probe is not None:
+            others = tuple(each for each in self.outcome.gates[key] if each.code not in PROBE_CODES)
+            self.outcome.gates[key] = others if gate is None else (*others, gate)
 
     def close_lists(self) -> None:
-        """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word. Errors are kept in the outcome."""
+        """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word; mark those that stayed too small for the
+        next night. Errors are kept in the outcome.
+        """
+        if self.job == NIGHTLY and self.judged.seen_all:
+            smallest = {plan.key: self.parts.settings.smallest_list(plan.key) for plan in self.judged.plans}
+            retire_small(self.judged.plans, self.judged.remotes, smallest, self.outcome.run_id, self.tools)
         bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
         if not bound:
             return
