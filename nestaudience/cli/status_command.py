@@ -73,11 +73,9 @@ def show_status(found: "Status") -> None:
         for a in found.audiences
     ]  # fmt: skip
     output.table("Lists", columns, rows)
-    for audience in found.audiences:
-        for note in notes_on(audience, found.at):
-            output.say(f"- {audience.audience}: {note}")
-    for release in found.releases:
-        output.say(release_line(release))
+    notes = [f"- {a.audience}: {note}" for a in found.audiences for note in notes_on(a, found.at)]
+    for line in (*notes, *map(release_line, found.releases)):
+        output.say(line)
     output.say(f"Requests that were accepted and have no result yet: {found.unsettled}.")
     if found.clocks:
         output.say(f"Noes of the last 30 days, at most: {'; '.join(clock_line(clock) for clock in found.clocks)}.")
