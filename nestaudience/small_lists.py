@@ -32,7 +32,7 @@ def nights_below(nights: Iterable[tuple[str, Funnel]], smallest: int) -> tuple[s
     `nights` are (night, funnel) of completed nightly runs in their order; of several of one night the last counts.
     """
     found = []
-    for night, funnel in reversed(dict(nights).items()):
+    for night, funnel in sorted(dict(nights).items(), reverse=True):
         gates = set(funnel.get("gates", ()))
         if gates - {TOO_SMALL}:
             continue
