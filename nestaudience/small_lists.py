@@ -4,7 +4,7 @@ A list that holds less than it may is still a list of people; after two weeks fa
 nights count whose numbers can be believed: one in which another gate was closed neither counts nor ends the row. It sends nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -57,7 +57,7 @@ def retires_on(nights: tuple[str, ...]) -> date | None:
 def retire_small(
     plans: Iterable[AudiencePlan],
     remotes: Mapping[AudienceKey, RemoteList],
-    smallest: Mapping[AudienceKey, int],
+    smallest: Callable[[AudienceKey], int],
     run_id: str,
     tools: Tools,
 ) -> tuple[AudienceKey, ...]:
@@ -66,14 +66,14 @@ def retire_small(
         plan.key
         for plan in plans
         if [gate.code for gate in plan.gates] == [TOO_SMALL]
-        and far_below(plan.counts.wanted, smallest[plan.key])
+        and far_below(plan.counts.wanted, smallest(plan.key))
         and plan.key in remotes
         and remotes[plan.key].state in IN_USE
     }
     if not small:
         return ()
     nights = _nights(tools.log, run_id)
-    due = [key for key in sorted(small) if len(nights_below(nights.get(key, ()), smallest[key])) >= NIGHTS]
+    due = [key for key in sorted(small) if len(nights_below(nights.get(key, ()), smallest(key))) >= NIGHTS]
     for key in due:
         mark_retiring(remotes[key], {"cause": TOO_SMALL, "nights": NIGHTS}, tools)
     return tuple(due)

@@ -39,7 +39,6 @@ from nestaudience.delivery.lists import (
 )
 from nestaudience.delivery.salts import Salts
 from nestaudience.delivery.settle import Answered
-from nestaudience.delta.probing import PROBE_CODES
 from nestaudience.errors import NestAudienceError
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.jobs import NIGHTLY, SETTLING, Job
@@ -222,24 +221,17 @@ class Run:
         plan = self.judged.delta.plans[key]
         if plan.additions_to_send and key not in self._owed:
             self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
-            self._deliver(key, lambda delivery: self._fill(key, delivery))
+            gates = self.outcome.gates
+            self._deliver(key, lambda d: fill(d, plan, self.judged.remotes[key], self._intent(key), self.tools, gates))
         elif self.job.since is None and key in self.judged.remotes:
             opened(self.judged.remotes[key], plan, self.tools)
-
-    def _fill(self, key: AudienceKey, delivery: Delivery) -> None:
-        """Send a list's additions; what holds the rest of a first fill now is in the outcome's gates."""
-        plan, remote = self.judged.delta.plans[key], self.judged.remotes[key]
-        gate = fill(delivery, plan, remote, self._intent(key), self.tools)
-        if plan.probe is not None:
-            others = tuple(each for each in self.outcome.gates[key] if each.code not in PROBE_CODES)
-            self.outcome.gates[key] = others if gate is None else (*others, gate)
 
     def close_lists(self) -> None:
         """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word; mark those that stayed too small for the
         next night. Errors are kept in the outcome.
         """
         if self.job == NIGHTLY and self.judged.seen_all:
-            smallest = {plan.key: self.parts.settings.smallest_list(plan.key) for plan in self.judged.plans}
+            smallest = self.parts.settings.smallest_list
             retire_small(self.judged.plans, self.judged.remotes, smallest, self.outcome.run_id, self.tools)
         bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
         if not bound:

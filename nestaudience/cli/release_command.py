@@ -9,7 +9,7 @@ from nestaudience.cli import output
 from nestaudience.cli.ending_commands import Case, Why, Yes
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 from nestaudience.cli.preview_output import go_ahead
-from nestaudience.vocabulary import AudienceKey
+from nestaudience.vocabulary import AudienceKey, RunKind
 
 if TYPE_CHECKING:
     from nestaudience.delta.releases import Release
@@ -29,6 +29,7 @@ def release(
     Every run within that time uses it, the next nightly or one by hand. It opens only gates that a person may open; what stays closed is named.
     """
     with guarded(as_json):
+        from nestaudience.jobs import Job, Scope
         from nestaudience.judging import judge
         from nestaudience.releasing import check_order, offer
         from nestaudience.releasing import release as write
@@ -37,7 +38,7 @@ def release(
         key = AudienceKey(audience)
         with open_parts(config, clock=clock, randomness=os.urandom) as parts:
             check_order(parts, key, reason, case)
-            with judge(parts, clock()) as judged:
+            with judge(parts, clock(), job=Job(RunKind.MANUAL, Scope(audiences=frozenset({key})))) as judged:
                 shown = offer(judged.delta.plans[key], parts.settings.digest)
             if not as_json:
                 show_offer(shown)

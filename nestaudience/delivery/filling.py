@@ -11,7 +11,7 @@ from typing import Final
 from nestaudience.delivery.deliver import Delivery, Tools
 from nestaudience.delta.gates import Gate, holding
 from nestaudience.delta.plan import AudiencePlan
-from nestaudience.delta.probing import HELD, WAITS, FirstFill, ProbeAnswer
+from nestaudience.delta.probing import HELD, PROBE_CODES, WAITS, FirstFill, ProbeAnswer
 from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.ledger.memory import PROBING, SILENCE, TRIED_AGAIN, Memory, RemoteList, SentBatch
 from nestaudience.vocabulary import AudienceKey, Operation
@@ -62,26 +62,34 @@ def probe_answer(batches: Iterable[SentBatch], now: datetime, news: Mapping[int,
     return ProbeAnswer.UNKNOWN
 
 
-def fill(delivery: Delivery, plan: AudiencePlan, remote: RemoteList, intent: Intent, tools: Tools) -> Gate | None:
-    """Send a list's additions; of a first fill the probe, and the rest when the platform took it. The gate that holds the rest now, or None.
+def fill(
+    delivery: Delivery,
+    plan: AudiencePlan,
+    remote: RemoteList,
+    intent: Intent,
+    tools: Tools,
+    gates: dict[AudienceKey, tuple[Gate, ...]],
+) -> None:
+    """Send a list's additions; of a first fill the probe, and the rest when the platform took it. What holds the rest then is put into `gates`.
 
     Raises what the delivery raises.
     """
     if plan.probe is None:
         delivery.add(intent)
-        waits = remote.state == PROBING and plan.holds_additions
-    else:
-        if remote.state != PROBING:
-            _mark(remote, PROBING, plan, tools)
-        delivery.add(intent, people=plan.probe)
-        answer = probe_answer(tools.memory.additions_to([remote.list_no]), tools.clock(), {})
-        if answer is not ProbeAnswer.CLEAN:
-            return holding(HELD.get(answer, WAITS))
+        if remote.state == PROBING and not plan.holds_additions:
+            _mark(remote, "open", plan, tools)
+        return
+    if remote.state != PROBING:
+        _mark(remote, PROBING, plan, tools)
+    delivery.add(intent, people=plan.probe)
+    answer = probe_answer(tools.memory.additions_to([remote.list_no]), tools.clock(), {})
+    others = tuple(gate for gate in gates[plan.key] if gate.code not in PROBE_CODES)
+    if answer is ProbeAnswer.CLEAN:
+        gates[plan.key] = others
         delivery.add(intent, first=plan.probe)
-        waits = False
-    if not waits and (plan.probe is not None or remote.state == PROBING):
         _mark(remote, "open", plan, tools)
-    return None
+    else:
+        gates[plan.key] = (*others, holding(HELD.get(answer, WAITS)))
 
 
 def opened(remote: RemoteList, plan: AudiencePlan, tools: Tools) -> None:

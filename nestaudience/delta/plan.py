@@ -102,6 +102,7 @@ class AudiencePlan:
             "send_removals": self.removals_to_send,
             "send_additions": self.additions_to_send,
             "gates": [gate.code for gate in self.gates],
+            "refresh": self.counts.refresh,
             "released": list(self.released),
         }
 
