@@ -19,7 +19,8 @@ REMOVE_NOW: Final = "look at the platform and the credentials, then run `nestaud
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One condition that stands. `code`: `stopped`, `kill_switch`, `night_unfinished`, `removal_old`, `incident`, `gate_closed` or `date_due`.
+    """One condition that stands. `code`: `stopped`, `kill_switch`, `night_unfinished`, `removal_old`, `incident`, `gate_closed`, `list_retires` or
+    `date_due`.
 
     `where` is a night, an audience or a place in the configuration; `about` the second code, when there is one: the gate, the incident, the kind
     of date. `since` is UTC text, or a day in Stockholm. `count` is people. `repeats` is False for what is told once only.
@@ -40,7 +41,7 @@ class Alert:
         """What a person reads, without what to do: times in Stockholm."""
         about = f" {self.about}" if self.about else ""
         count = "" if self.count is None else f", {self.count} people"
-        return f"{self.code}{about}: {self.where}{count}, {'on' if self.code == 'date_due' else 'since'} {local(self.since)}"
+        return f"{self.code}{about}: {self.where}{count}, {'on' if self.code in ('date_due', 'list_retires') else 'since'} {local(self.since)}"
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`, and for a receiver."""
@@ -63,6 +64,7 @@ def alerts(found: Status, limits: Alerts, now: datetime) -> tuple[Alert, ...]:
         *_removals(found, limits, now),
         *_incidents(found),
         *_gates(found),
+        *_retiring(found),
         *_dates(found, now.astimezone(STOCKHOLM).date()),
     )
 
@@ -113,6 +115,15 @@ def _gates(found: Status) -> Iterator[Alert]:
             yield Alert(
                 f"gate_closed:{each.audience}:{gate}", "gate_closed", each.audience, night, next_step, gate, each.audience
             )
+
+
+def _retiring(found: Status) -> Iterator[Alert]:
+    """Told daily until the list is big enough, or gone."""
+    for each in found.audiences:
+        if each.retires_on:
+            next_step = "it stays too small: widen the segment, lower `smallest_list`, or let the list go"
+            key = f"list_retires:{each.audience}"
+            yield Alert(key, "list_retires", each.audience, each.retires_on, next_step, audience=each.audience)
 
 
 def _dates(found: Status, today: date) -> Iterator[Alert]:

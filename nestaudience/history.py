@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nestaudience.audit.transfers import Request, Transfer, read_transfers
+from nestaudience.delta.probing import HELD, PROBE_CODES, WAITS
 from nestaudience.delta.stops import ENDING
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.memory import OpenBatch
@@ -17,10 +18,13 @@ GATE_EXITS: Final = {
     **dict.fromkeys(("too_small", "list_closed", "retract", *ENDING), 0),
     **dict.fromkeys(("config", "destination_absent", "list_gone", "renumbered"), 2),
     "recovering": 3,
+    **{held.code: held.exit_code for held in HELD.values() if held.exit_code != 5},
 }
 """Exit codes of the gates that are no rule's stop (5); the log keeps a gate's code only."""
 HOLDING_ORDINARY: Final = frozenset({"anomaly_removals", "environment", "feed_malformed", "feed_incomplete", "retract"})
 """Gates that hold removals which are no no."""
+HOLDING_ORDINARY_ONLY: Final = frozenset({"anomaly_removals"})
+"""Of those, the ones that let additions through."""
 
 _NIGHTS: Final = frozenset({RunKind.NIGHTLY.value, RunKind.SANDBOX.value})
 
@@ -61,12 +65,13 @@ def read_history(entries: Iterable[dict[str, Any]]) -> "History":
     runs: dict[str, PastRun] = {}
     incidents: list[Incident] = []
     times: list[dict[str, Any]] = []
-    transfers = read_transfers(_watched(entries, runs, incidents, times))
-    return History(runs, transfers.values(), tuple(incidents), tuple(times))
+    releases: list[dict[str, Any]] = []
+    transfers = read_transfers(_watched(entries, runs, incidents, times, releases))
+    return History(runs, transfers.values(), tuple(incidents), tuple(times), tuple(releases))
 
 
 class History:
-    """What the log tells of runs and transfers, by audience and list. `incidents`, and `removal_times` as decoded entries, in their order."""
+    """What the log tells of runs and transfers, by audience and list. `incidents`; `removal_times` and `releases` are decoded entries, in order."""
 
     def __init__(
         self,
@@ -74,10 +79,12 @@ class History:
         transfers: Iterable[Transfer],
         incidents: tuple[Incident, ...],
         removal_times: tuple[dict[str, Any], ...] = (),
+        releases: tuple[dict[str, Any], ...] = (),
     ) -> None:
         self._runs = list(runs.values())
         self.incidents = incidents
         self.removal_times = removal_times
+        self.releases = releases
         self._of_run: dict[tuple[str, str], list[Transfer]] = {}
         self._requests: dict[str, list[Request]] = {}
         for transfer in transfers:
@@ -107,6 +114,11 @@ class History:
             closed = tuple(gate for gate in closed if gate in run.funnels[audience].get("gates", ()))
             since |= dict.fromkeys(closed, run.night)
         return {gate: since[gate] for gate in self.last_funnel(audience).get("gates", ())}
+
+    def completed(self, audience: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """(night, funnel) of an audience in every nightly run that came to its end, in their order."""
+        ended = (run for run in self.nights if run.finished is not None and audience in run.funnels)
+        return [(run.night, run.funnels[audience]) for run in ended]
 
     def unsent_removals(self, audience: str, running: str | None) -> tuple[int, str]:
         """(people, since when): removals that the last run should have asked for and did not begin; since the first run in a row.
@@ -162,7 +174,11 @@ def _removals_due(funnel: Mapping[str, Any]) -> int:
 
 
 def _watched(
-    entries: Iterable[dict[str, Any]], runs: dict[str, PastRun], incidents: list[Incident], times: list[dict[str, Any]]
+    entries: Iterable[dict[str, Any]],
+    runs: dict[str, PastRun],
+    incidents: list[Incident],
+    times: list[dict[str, Any]],
+    releases: list[dict[str, Any]],
 ) -> Iterator[dict[str, Any]]:
     """Pass entries on, and take down what they say of runs and incidents."""
     for entry in entries:
@@ -173,9 +189,20 @@ def _watched(
             runs[run_id].funnels[str(fields.get("audience", ""))] = fields
         elif kind == EntryType.RUN_FINISHED and run_id in runs:
             runs[run_id].finished = fields
+        elif kind == EntryType.GATE and fields.get("audience") in (runs[run_id].funnels if run_id in runs else ()):
+            _first_fill(runs[run_id].funnels, fields)
         elif kind == EntryType.INCIDENT:
             code, audience = str(fields.get("code", "")), str(fields.get("audience", ""))
             incidents.append(Incident(entry["index"], entry["at"], code, audience))
         elif kind == EntryType.REMOVAL_TIMES:
             times.append(entry)
+        elif kind == EntryType.RELEASE:
+            releases.append(entry)
         yield entry
+
+
+def _first_fill(funnels: dict[str, Mapping[str, Any]], fields: Mapping[str, Any]) -> None:
+    """A run began or ended a list's first fill after it had judged: the gate that holds the rest closed, or opened."""
+    funnel = funnels[fields["audience"]]
+    others = [gate for gate in funnel.get("gates", ()) if gate not in PROBE_CODES]
+    funnels[fields["audience"]] = {**funnel, "gates": others if fields.get("state") == "open" else [*others, WAITS.code]}

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from nestaudience.config.settings import Audience
 from nestaudience.customers.contract import FEED_STATUS
 from nestaudience.customers.port import Snapshot, StoreProblem
 from nestaudience.delivery.deliver import Tools
+from nestaudience.delivery.filling import first_fills
 from nestaudience.delivery.held import Held, read_held
 from nestaudience.delivery.lists import code_of, is_elsewhere
 from nestaudience.delivery.settle import Asked, ask, write_down
@@ -27,6 +27,7 @@ from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import RECOVERING, RemoteList
 from nestaudience.parts import Parts
+from nestaudience.releasing import RELEASES, standing
 from nestaudience.screening.engine import open_engine
 from nestaudience.screening.intake import Intake, read_all
 from nestaudience.screening.screen import Screened, screen
@@ -97,11 +98,11 @@ def judge(
         )
         # (4) What would leave and join, and what holds it.
         stopped = closed_gates(settings, screened, reading.problems, frozenset(parts.absent), states, today)
-        ever = memory.ever_filled()
+        limits = limits_of(parts, remotes, tuple(audience.key for audience in audiences), now, None if tools else asked.states())
         orders = _orders(parts, held, states, job)
         if job.mode is Mode.RETRACT:
             stopped = {key: (*gates, RETRACT_ONLY) for key, gates in stopped.items()}
-        delta = work_out(screened, {a.key: _limits(parts, a, remotes, ever) for a in audiences}, stopped, orders)
+        delta = work_out(screened, limits, stopped, orders, standing(parts.evidence.reader.entries(types=RELEASES), now))
         failures = (*asked.errors, *reading.failures)
         ends = {key: ending for key, ending in states.endings.items() if ending not in EMPTIED}
         endings = {audience.key: ends[audience.key] for audience in audiences if audience.key in ends}
@@ -190,15 +191,26 @@ class Reading:
             self.problems.append(StoreProblem(error.code, error.where, error.next_step))
 
 
-def _limits(parts: Parts, audience: Audience, remotes: dict[AudienceKey, RemoteList], ever: frozenset[int]) -> Limits:
+def limits_of(
+    parts: Parts,
+    remotes: Mapping[AudienceKey, RemoteList],
+    keys: tuple[AudienceKey, ...],
+    now: datetime,
+    news: Mapping[int, str] | None,
+) -> dict[AudienceKey, Limits]:
+    """The limits of each list's brakes. `news` are results of requests that are known and not written down."""
     gates = parts.settings.gates
-    remote = remotes.get(audience.key)
-    return Limits(
-        smallest=parts.settings.smallest_list(audience.key),
-        change_percent=gates.change_percent,
-        change_people=gates.change_people,
-        ever_held=remote is not None and remote.list_no in ever,
-    )
+    fills = first_fills(parts.memory, remotes, keys, gates.probe_people, now, news)
+    return {
+        key: Limits(
+            smallest=parts.settings.smallest_list(key),
+            change_percent=gates.change_percent,
+            change_people=gates.change_people,
+            ever_held=key not in fills,
+            first_fill=fills.get(key),
+        )
+        for key in keys
+    }
 
 
 def _problems(parts: Parts, snapshot: Snapshot) -> list[StoreProblem]:

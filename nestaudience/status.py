@@ -7,18 +7,21 @@ otherwise; nights are days in Stockholm, other times UTC.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Final
+from typing import Any, Final
 
 from nestaudience.audit.clocks import RemovalClock, removal_clocks
 from nestaudience.config.settings import Problem, Settings, ended
+from nestaudience.delta.releases import Release
 from nestaudience.due import DueDate, due_dates
 from nestaudience.errors import NestAudienceError
-from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY, History, Incident, PastRun, read_history
+from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY, HOLDING_ORDINARY_ONLY, History, Incident, PastRun, read_history
 from nestaudience.ledger.epoch import looks_restored
 from nestaudience.ledger.lease import WRITER, holder
 from nestaudience.ledger.log import restored_error
-from nestaudience.ledger.memory import SILENCE, OpenBatch, RemoteList
+from nestaudience.ledger.memory import PROBING, SILENCE, OpenBatch, RemoteList
 from nestaudience.ledger.told import ToldAlerts
+from nestaudience.releasing import standing
+from nestaudience.small_lists import IN_USE, nights_below, retires_on
 from nestaudience.vocabulary import STOCKHOLM, KillSwitch, Operation
 from nestaudience.wiring import Evidence
 
@@ -31,14 +34,15 @@ GAPS_SHOWN: Final = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class AudienceStatus:
-    """One audience. `state`: `open`, `not_yet` (no list so far), `gone`, `stopped` (by the configuration), `ended`, `former` (a list
-    that an audience left behind and that still holds people), or what the ledger says of the list.
+    """One audience. `state`: `open`, `probing` (its first fill is not over), `not_yet` (no list so far), `gone`, `stopped` (by the configuration),
+    `ended`, `former` (a list that an audience left behind and that still holds people), or what the ledger says of the list.
 
     `held`: who may be on it, None where nobody counted. `in_flight` and `unknown`: requests that wait for a result, or have no known effect.
     `open_removals`: people asked off the list, or owed to be, and not certain to be gone; `oldest_removal_at` the earliest that one of
     them may have been asked for. `frozen_removals`: ordinary removals that a gate held in the last run. `gates`: closed in the last run;
     `closed_since`: the night since which each of them was closed in every run.
-    `runs_out_on`: when the platform drops the last people, told when nobody was added for ten days.
+    `runs_out_on`: when the platform drops the last people, told when nobody was added for ten days. `frozen_additions`: newcomers whom a gate held
+    in the last run; `released`: gates that a release opened in it. `retires_on`: the night that empties the list because it stays too small.
     """
 
     audience: str
@@ -56,11 +60,14 @@ class AudienceStatus:
     gates: tuple[str, ...]
     closed_since: tuple[str, ...]
     runs_out_on: str
+    frozen_additions: int = 0
+    released: tuple[str, ...] = ()
+    retires_on: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         values = {name: getattr(self, name) for name in AudienceStatus.__dataclass_fields__}
-        return values | {"gates": list(self.gates), "closed_since": list(self.closed_since)}
+        return values | {"gates": list(self.gates), "closed_since": list(self.closed_since), "released": list(self.released)}
 
     @property
     def held_by(self) -> tuple[tuple[str, str], ...]:
@@ -93,7 +100,7 @@ class Status:
     `gaps`: nights of the last 30 days without a run. `checkpoint` is (entries covered, root in base64), as kept: `audit verify` checks
     it. `unsettled`: accepted requests without a result. `overdue` ones, and removals, wait for more than 48 hours.
     `incidents` are those of which nobody was told yet; `due` are days that are near or over; `clocks` tell of the removals of the last 30 days.
-    `stopped` says why no run may begin; `kill_switch` what a person has stopped.
+    `stopped` says why no run may begin; `kill_switch` what a person has stopped. `releases` stand now.
     """
 
     at: datetime
@@ -114,6 +121,7 @@ class Status:
     clocks: tuple[RemovalClock, ...] = ()
     stopped: NestAudienceError | None = None
     kill_switch: KillSwitch = KillSwitch.OFF
+    releases: tuple[Release, ...] = ()
 
     @property
     def exit_codes(self) -> tuple[int, ...]:
@@ -154,6 +162,7 @@ class Status:
             "due": [due.as_dict() for due in self.due],
             "clocks": [clock.as_dict() for clock in self.clocks],
             "stopped": None if self.stopped is None else self.stopped.as_dict(),
+            "releases": [release.as_dict() for release in self.releases],
             "audiences": [audience.as_dict() for audience in self.audiences],
         }
 
@@ -170,7 +179,11 @@ def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bo
     of_due = [run for run in nights if run.night >= due.isoformat()]
     memory, table = evidence.memory, evidence.table
     told = {key for key, row in ToldAlerts(evidence.engine).all().items() if row.last_told_at}
-    seen = _Seen(history, memory.sizes(now) if counted else None, memory.open_batches(now), now, running, memory.holds_anybody)
+    sizes, smallest = (
+        memory.sizes(now) if counted else None,
+        {str(key): settings.smallest_list(key) for key in settings.audiences},
+    )
+    seen = _Seen(history, sizes, memory.open_batches(now), now, running, memory.holds_anybody, smallest)
     return Status(
         at=now,
         environment=evidence.environment.value,
@@ -190,6 +203,7 @@ def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bo
         clocks=removal_clocks(entry for entry in history.removal_times if _moment(entry["at"]) > now - GAPS_SHOWN),
         stopped=restored_error() if looks_restored(evidence.engine, table.origin, evidence.base / table.head) else None,
         kill_switch=settings.kill_switch,
+        releases=tuple(each for found in standing(history.releases, now).values() for each in found),
     )
 
 
@@ -209,6 +223,7 @@ class _Seen:
     now: datetime
     running: str | None
     holds: Callable[[int], bool]
+    smallest: Mapping[str, int]
 
 
 def _audiences(evidence: Evidence, settings: Settings, seen: _Seen) -> Iterator[AudienceStatus]:
@@ -218,9 +233,10 @@ def _audiences(evidence: Evidence, settings: Settings, seen: _Seen) -> Iterator[
     for key, audience in settings.audiences.items():
         remote = remotes.pop(key, None)
         state = remote.state if remote is not None else "not_yet"
-        if state == "open" and key in settings.stopped:
+        in_use = state in ("open", PROBING)
+        if in_use and key in settings.stopped:
             state = "stopped"
-        elif state == "open" and ended(audience, today):
+        elif in_use and ended(audience, today):
             state = "ended"
         yield _audience(key, remote, state, seen)
     for left_behind in remotes.values():
@@ -261,7 +277,23 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
         gates=gates,
         closed_since=tuple(seen.history.closed_since(key)[gate] for gate in gates),
         runs_out_on=runs_out,
+        frozen_additions=_frozen_additions(funnel),
+        released=tuple(funnel.get("released", ())),
+        retires_on=_retires_on(key, state, seen),
     )
+
+
+def _frozen_additions(funnel: Mapping[str, Any]) -> int:
+    if not set(funnel.get("gates", ())) - HOLDING_ORDINARY_ONLY:
+        return 0
+    return int(funnel.get("additions", 0)) - int(funnel.get("refresh", 0))
+
+
+def _retires_on(key: str, state: str, seen: _Seen) -> str:
+    if state not in IN_USE or key not in seen.smallest:
+        return ""
+    night = retires_on(nights_below(seen.history.completed(key), seen.smallest[key]))
+    return "" if night is None else night.isoformat()
 
 
 def _night(run: PastRun) -> Night:

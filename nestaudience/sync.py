@@ -28,6 +28,7 @@ from nestaudience.config.settings import Audience
 from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields
+from nestaudience.delivery.filling import fill, opened
 from nestaudience.delivery.last_look import LastLook
 from nestaudience.delivery.lists import (
     ELSEWHERE,
@@ -51,6 +52,7 @@ from nestaudience.ledger.log import NewEntry, TransferLog
 from nestaudience.lists_anew import lists_anew
 from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs gets one
 from nestaudience.parts import Parts
+from nestaudience.small_lists import retire_small
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, KillSwitch, Mode, Operation, Purpose, RunId, RunKind
 from nestaudience.withdrawals import judge_withdrawals, watermarks
 
@@ -234,10 +236,18 @@ class Run:
         plan = self.judged.delta.plans[key]
         if plan.additions_to_send and key not in self._owed and not self._halted:
             self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
-            self._deliver(key, lambda delivery: delivery.add(self._intent(key)))
+            gates = self.outcome.gates
+            self._deliver(key, lambda d: fill(d, plan, self.judged.remotes[key], self._intent(key), self.tools, gates))
+        elif self.job.since is None and key in self.judged.remotes:
+            opened(self.judged.remotes[key], plan, self.tools)
 
     def close_lists(self) -> None:
-        """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word. Errors are kept in the outcome."""
+        """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word; mark those that stayed too small for the
+        next night. Errors are kept in the outcome.
+        """
+        if self.job == NIGHTLY and self.judged.seen_all:
+            smallest = self.parts.settings.smallest_list
+            retire_small(self.judged.plans, self.judged.remotes, smallest, self.outcome.run_id, self.tools)
         bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
         if not bound or self._halted:
             return

@@ -43,7 +43,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accepting": WORDS | {"config", "delta.approvals", "ledger.entries"},
     "jobs": WORDS | {"config.settings"},
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
-    "judging": WORDS | STORE | {"interrupting", "hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs"},
+    "releasing": WORDS | {"delta", "ledger", "parts", "jobs"},
+    "judging": WORDS
+    | STORE
+    | {"interrupting", "hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs", "releasing"},
     "withdrawals": WORDS | STORE | {"judging", "screening", "delta", "delivery", "ledger", "config.settings", "parts", "jobs"},
     "sync": WORDS
     | {
@@ -52,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "judging",
         "withdrawals",
         "lists_anew",
+        "small_lists",
         "outcome",
         "hashing",
         "screening",
@@ -70,11 +74,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "texts_seen": WORDS | STORE | {"config.schema"},
     "checks": WORDS
     | {"wiring", "parts", "destinations.port", "due", "transports", "config.settings", "delta.approvals", "texts_seen"},
-    "history": WORDS | {"ledger", "audit", "delta.stops"},
+    "history": WORDS | {"ledger", "audit", "delta.stops", "delta.probing"},
+    "small_lists": WORDS | {"delivery", "delta", "ledger"},
+    "why": WORDS | {"delta"},
+    "against": WORDS | {"delta", "history"},
     "outcome": WORDS | {"delivery", "delta"},
     "lists_anew": WORDS | {"delivery", "destinations.port", "ledger", "parts"},
     "recovery": WORDS | {"sync", "judging", "jobs", "parts", "delivery", "ledger"},
-    "status": WORDS | {"wiring", "parts", "ledger", "audit", "config", "delivery", "history", "due"},
+    "status": WORDS
+    | {"wiring", "parts", "ledger", "audit", "config", "delivery", "history", "due"}
+    | {"delta", "releasing", "small_lists"},
     "alerts": WORDS | {"status", "config", "due"},
     "telling": WORDS | {"alerts", "config.schema", "transports"},
     "watching": WORDS | {"alerts", "telling", "status", "config", "ledger", "parts"},

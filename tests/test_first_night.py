@@ -95,7 +95,7 @@ def _wait_for(path: Path) -> None:
 
 
 def test_every_command_of_the_guide_ends_well(told: Told) -> None:
-    assert len(told.said) == 15
+    assert len(told.said) == 17
     assert {line: (code, text[-1500:]) for line, code, text in told.said if code} == {}
 
 
@@ -103,16 +103,22 @@ def test_the_first_plan_shows_nobody_and_says_why(told: Told) -> None:
     first, second = told.of("plan")
     assert re.search(r"consent_text_insufficient\W+1 500\W+1 500", first)
     assert re.search(r"eligible\W+0\W+0", first)
+    assert "all 1 500 candidates refused, most by consent_text_insufficient (1 500)" in first
     assert re.search(r"eligible\W+1 350\W+1 350", second)
     assert re.search(r"address_unverified\W+150\W+150", second)
 
 
 def test_the_first_night_fills_both_lists(told: Told) -> None:
-    (night,) = told.of("run nightly")
-    assert re.search(r"shop/buyers/google\W+0\W+1 350", night)
+    night, rest = told.of("run nightly")
+    assert re.search(r"shop/buyers/google\W+0\W+1 000\W.*probe", night)
     assert re.search(r"shop/buyers/meta\W+0\W+1 350", night)
+    assert re.search(r"shop/buyers/google\W+0\W+350", rest)
+    assert re.search(r"shop/buyers/meta\W+0\W+0", rest)
     (lists,) = told.of("sandbox --folder platforms --lists")
+    assert re.search(r"google .*1 350", lists)
     assert re.search(r"meta .*1 350", lists)
+    (morning,) = told.of("status")
+    assert "probing" not in morning
     (verified,) = told.of("audit verify")
     assert "shop-" not in verified
 

@@ -15,6 +15,7 @@ from nestaudience.cli import (
     explain_command,
     hour_commands,
     ledger_commands,
+    release_command,
     run_commands,
     sandbox_commands,
     serve_command,
@@ -41,6 +42,7 @@ app.add_typer(run_commands.run_app, name="run")
 app.command()(serve_command.serve)
 app.command()(status_command.status)
 app.command()(audiences_command.audiences)
+app.command()(release_command.release)
 app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
 app.command()(explain_command.explain)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import typer
 
 from nestaudience.cli import audit_commands, output
+from nestaudience.cli.plan_output import show_why
 from nestaudience.cli.run_commands import (
     outcome_document,
     plan_document,
@@ -26,6 +27,7 @@ from nestaudience.cli.run_commands import (
 )
 from nestaudience.customers.contract import ACCOUNT
 from nestaudience.customers.sqlite import SqliteStore
+from nestaudience.delta.probing import WAITS
 from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.judging import judge
@@ -50,17 +52,17 @@ def run_demo(folder: Path, *, accounts: int, seed: int, today: datetime, quiet: 
     evening = site.start_of_night(today) - timedelta(days=1)
     clock = SandboxClock(evening, ticking=time.monotonic)
     with site.Platforms(clock) as platforms:
-        place = site.lay_out(
-            folder, platforms=platforms, randomness=os.urandom, smallest_list=None if accounts >= 50_000 else 100
-        )
+        small = None if accounts >= 50_000 else 100
+        place = site.lay_out(folder, platforms=platforms, randomness=os.urandom, smallest_list=small, probe_people=small)
         site.publish(folder, platforms)
         _prefect_home(folder / "prefect")
         _say(quiet, f"Building a store of {accounts} accounts in {place.store} ...")
         build_store(place.store, seed=seed, accounts=accounts, now=clock.now())
         first = _night(place, platforms, "The first night", quiet=quiet)
+        rest = _rest(place, platforms, first, quiet=quiet)
         before = platforms.members()
         _say(quiet, "\nA day passes: people withdraw, object, change address, are erased, leave, join.")
-        clock.advance(timedelta(hours=23))
+        clock.advance(evening + timedelta(days=1) - clock.now())
         old = _digests_of_everybody(place, clock.now())
         facts = advance_store(place.store, seed=seed + 1, now=clock.now())
         second = _night(place, platforms, "The second night", quiet=quiet)
@@ -68,7 +70,8 @@ def run_demo(folder: Path, *, accounts: int, seed: int, today: datetime, quiet: 
         if not quiet:
             _show_end(place, story)
     expected = all(story[kind][f"{platform}_after"] == 0 for platform, kinds in STAYS_OFF.items() for kind in kinds)
-    return {"folder": str(folder), "first_night": first, "second_night": second, "people": story, "as_expected": expected}
+    nights = {"first_night": first, "rest_of_first_night": rest, "second_night": second}
+    return {"folder": str(folder), **nights, "people": story, "as_expected": expected}
 
 
 def _night(place: site.Site, platforms: site.Platforms, title: str, *, quiet: bool) -> dict[str, object]:
@@ -82,6 +85,7 @@ def _night(place: site.Site, platforms: site.Platforms, title: str, *, quiet: bo
             show_funnels(judged.plans)
             show_deltas(judged.plans)
             show_leaving(judged)
+            show_why(judged)
     with output.progress(watched=not quiet) as watch:
         outcome = run_nightly(place.config, watch, clock.now)
     clock.advance(timedelta(hours=1))
@@ -91,6 +95,21 @@ def _night(place: site.Site, platforms: site.Platforms, title: str, *, quiet: bo
         rows = [(*key, before.get(key, 0), count) for key, count in after.items()]
         output.table("What the platforms' lists hold", ("platform", "ad account", "list", "before", "after"), rows)
     return {"plan": planned, "run": outcome_document(outcome), "lists": {" ".join(key): n for key, n in after.items()}}
+
+
+def _rest(place: site.Site, platforms: site.Platforms, first: Mapping[str, object], *, quiet: bool) -> dict[str, object] | None:
+    """An hour after the first night: new lists whose probe a platform has taken by now get the rest. None when no list waits."""
+    run = first["run"]
+    if not isinstance(run, dict) or not any(WAITS.code in gates for gates in run["gates"].values()):
+        return None
+    local = output.local(platforms.clock.now())
+    _say(quiet, f"\n── {local}: Google took the first people of each new list, so the rest of the first night follows ──")
+    with output.progress(watched=not quiet) as watch:
+        outcome = run_nightly(place.config, watch, platforms.clock.now)
+    platforms.clock.advance(timedelta(hours=1))
+    if not quiet:
+        show_outcome(outcome)
+    return outcome_document(outcome)
 
 
 def _digests_of_everybody(place: site.Site, now: datetime) -> Mapping[str, Mapping[str, str]]:

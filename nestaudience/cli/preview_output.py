@@ -30,11 +30,13 @@ def show_preview(found: "Preview") -> None:
     output.say(f"{found.people} people in {found.requests} requests, about {found.minutes:.1f} minutes of sending.")
 
 
-def go_ahead(*, yes: bool, as_json: bool) -> bool:
+def go_ahead(
+    *, yes: bool, as_json: bool, question: str = "Start?", nothing: str = "Nothing was sent. Add --yes to start it."
+) -> bool:
     """True when it may start: `--yes`, or a person at a terminal who says so. Without either nothing is done, and the next step is said."""
     if yes:
         return True
     if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        output.hint("Nothing was sent. Add --yes to start it.")
+        output.hint(nothing)
         return False
-    return typer.confirm("Start?", default=False, err=True)
+    return typer.confirm(question, default=False, err=True)

@@ -10,6 +10,7 @@ import typer
 
 from nestaudience.cli import output
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
+from nestaudience.cli.plan_output import compare, show_against, show_why
 from nestaudience.errors import MustStop
 
 if TYPE_CHECKING:
@@ -39,8 +40,17 @@ def check(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
         raise typer.Exit(max((finding.exit_code for finding in problems), default=0))
 
 
-def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
-    """Show what a run would do now: who would leave and join each list, who is refused and why, and which gates are closed."""
+def plan(
+    config: Config = DEFAULT_CONFIG,
+    against: Annotated[
+        bool, typer.Option("--against-last-night", help="Compare with the last completed night: for the review of a change.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would do now: who would leave and join each list, who is refused and why, which gates are closed.
+
+    In words: why a list gets nobody. With --against-last-night: what is different from the last completed night, by cause.
+    """
     with guarded(as_json):
         from nestaudience.judging import judge
         from nestaudience.wiring import open_parts
@@ -50,10 +60,14 @@ def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
             output.progress(watched=not as_json) as watch,
             judge(parts, clock(), watch) as judged,
         ):
+            found = compare(parts, judged) if against else None
             if as_json:
-                output.as_json(plan_document(judged, parts.settings.problems))
+                compared = {"against": None if found is None else found.as_dict()} if against else {}
+                output.as_json(plan_document(judged, parts.settings.problems) | compared)
             else:
                 show_plan(judged)
+                if against:
+                    show_against(found)
                 show_problems([(problem.path, problem.message, problem.remedy) for problem in parts.settings.problems])
             codes = [gate.exit_code for each in judged.plans for gate in each.gates]
             codes += [error.exit_code for error in (*judged.unreachable, *parts.absent.values())]
@@ -63,8 +77,13 @@ def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
 
 def plan_document(judged: "Judged", problems: object) -> dict[str, object]:
     """A plan as JSON: keys and counts."""
+    from nestaudience.why import why
+
     return {
-        "audiences": [{**each.as_dict(), "leave_because": judged.delta.reasons(each.key)} for each in judged.plans],
+        "audiences": [
+            {**each.as_dict(), "leave_because": judged.delta.reasons(each.key), "why": [said.as_dict() for said in why(each)]}
+            for each in judged.plans
+        ],
         "store_problems": [{"code": p.code, "where": p.where} for p in judged.problems],
         "config_problems": [problem.as_dict() for problem in problems],  # type: ignore[attr-defined]
         "errors": [error.as_dict() for error in judged.unreachable],
@@ -83,6 +102,7 @@ def show_plan(judged: "Judged") -> None:
     ]
     if gates:
         output.table("Closed gates", ("audience", "gate", "holds", "what opens it"), gates)
+    show_why(judged)
     show_problems([(problem.where, problem.code, problem.next_step) for problem in judged.problems])
 
 

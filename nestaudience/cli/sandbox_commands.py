@@ -12,7 +12,7 @@ import typer
 from nestaudience.cli import output
 from nestaudience.cli.options import Json, guarded
 
-APPLY_AFTER: Final = timedelta(seconds=20)
+APPLY_AFTER: Final = timedelta(seconds=5)
 """How long the sandbox takes before a request shows on a list, when somebody waits in front of it."""
 
 Folder = Annotated[Path, typer.Option("--folder", help="The folder in which everything lies.")]

@@ -10,6 +10,7 @@ from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarde
 
 if TYPE_CHECKING:
     from nestaudience.audit.clocks import RemovalClock
+    from nestaudience.delta.releases import Release
     from nestaudience.ledger.told import ToldAlert
     from nestaudience.status import AudienceStatus, Status
     from nestaudience.watching import Told
@@ -78,9 +79,9 @@ def show_status(found: "Status") -> None:
         for a in found.audiences
     ]  # fmt: skip
     output.table("Lists", columns, rows)
-    for audience in found.audiences:
-        for note in notes_on(audience, found.at):
-            output.say(f"- {audience.audience}: {note}")
+    notes = [f"- {a.audience}: {note}" for a in found.audiences for note in notes_on(a, found.at)]
+    for line in (*notes, *map(release_line, found.releases)):
+        output.say(line)
     output.say(f"Requests that were accepted and have no result yet: {found.unsettled}.")
     if found.clocks:
         output.say(f"Noes of the last 30 days, at most: {'; '.join(clock_line(clock) for clock in found.clocks)}.")
@@ -122,11 +123,26 @@ def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
         notes.append(f"{audience.open_removals} removals open, the oldest for {age(audience.oldest_removal_at, now)}")
     if audience.frozen_removals:
         notes.append(f"{audience.frozen_removals} ordinary removals held by a gate")
+    if audience.frozen_additions:
+        notes.append(f"{audience.frozen_additions} additions held by a gate")
+    if audience.released:
+        notes.append(f"the last run used a release of {', '.join(audience.released)}")
+    if audience.state == "probing":
+        notes.append("first fill: the rest follows when the platform took the first people")
+    if audience.retires_on:
+        notes.append(f"too small; will be retired on {audience.retires_on} if it stays so")
     for gate, night in zip(audience.gates, audience.closed_since, strict=True):
         notes.append(f"{'held by' if (gate, night) in audience.held_by else 'closed gate'} {gate} since the night of {night}")
     if audience.runs_out_on:
         notes.append(f"nobody joins; runs out on {audience.runs_out_on}")
     return notes
+
+
+def release_line(release: "Release") -> str:
+    """A release that stands, in one line."""
+    held = f"{release.additions} additions, {release.ordinary} ordinary removals"
+    why = f"{release.cause} {release.case_id}".rstrip()
+    return f"Release of {', '.join(sorted(release.gates))} for {release.audience} until {output.local(release.until)}: {held} ({why})"
 
 
 def clock_line(clock: "RemovalClock") -> str:

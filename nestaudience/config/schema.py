@@ -132,6 +132,8 @@ class Gates(_Table):
     change_percent: Annotated[int, Field(ge=5, le=50)] = 20
     change_people: Annotated[int, Field(ge=100)] = 500
     feed_age_minutes: Annotated[int, Field(ge=5, le=1440)] = 60
+    probe_people: Annotated[int, Field(ge=100, le=1000)] = 1000
+    """The first fill of a list begins with so many people; the rest follows when the platform took them."""
 
 
 class Smtp(_Table):

@@ -166,9 +166,12 @@ class Delivery:
             self._request(transfer, number, Operation.REMOVE, people, None, attempt=2 if repeat else 1, repeat=repeat)
             self._mark_leaving(some)
 
-    def add(self, intent: Callable[[str, Operation, int], None]) -> None:
-        """Send every addition that may be sent, each batch after its last look; after the last request look once more."""
-        rows = self._delta.additions(self._line.audience.key)
+    def add(self, intent: Callable[[str, Operation, int], None], first: int = 0, people: int | None = None) -> None:
+        """Send every addition that may be sent, each batch after its last look; after the last request look once more.
+
+        `first` and `people` take a part of them, in their order.
+        """
+        rows = self._delta.additions(self._line.audience.key).slice(first, people)
         if not rows.num_rows:
             return
         transfer = self._transfer_id()

@@ -22,7 +22,9 @@ def funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
         "ordered": plan.counts.ordered,
         "ordinary": plan.counts.ordinary,
         "additions": plan.counts.additions,
+        "refresh": plan.counts.refresh,
         "gates": [gate.code for gate in plan.gates],
+        "released": list(plan.released),
     }
 
 

@@ -5,11 +5,13 @@ Pure: numbers in, closed gates out.
 
 from dataclasses import dataclass
 
+from nestaudience.delta.probing import FirstFill, Held, first_fill
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """A closed gate: its code, and what it holds. `next_step` says what opens it, `exit_code` what a run that
-    meets it ends with (0 where the closed gate is the normal state).
+    meets it ends with (0 where the closed gate is the normal state). `releasable`: a person may let the held plan through.
     """
 
     code: str
@@ -17,6 +19,7 @@ class Gate:
     ordinary: bool
     next_step: str
     exit_code: int = 5
+    releasable: bool = False
 
     def __post_init__(self) -> None:
         if not (self.additions or self.ordinary):
@@ -25,12 +28,15 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one list's brakes. `ever_held` is False until the list held anybody."""
+    """The limits of one list's brakes. `ever_held` is False until the list held anybody and its first fill is over; `first_fill` says how
+    far that one is, None once it is over.
+    """
 
     smallest: int
     change_percent: int
     change_people: int
     ever_held: bool
+    first_fill: FirstFill | None = None
 
 
 def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits) -> tuple[Gate, ...]:
@@ -53,7 +59,8 @@ def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits
                 "anomaly_additions",
                 additions=True,
                 ordinary=False,
-                next_step=f"{additions} would join, {allowed} may; look at the segment",
+                next_step=f"{additions} would join, {allowed} may; look at the segment, then `nestaudience release` lets them through",
+                releasable=True,
             )
         )
     if ordinary > allowed:
@@ -62,7 +69,8 @@ def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits
                 "anomaly_removals",
                 additions=False,
                 ordinary=True,
-                next_step=f"{ordinary} would leave, {allowed} may; look at the segment",
+                next_step=f"{ordinary} would leave, {allowed} may; look at the segment, then `nestaudience release` lets them through",
+                releasable=True,
             )
         )
     return tuple(closed)
@@ -76,3 +84,23 @@ def stop_additions(code: str, next_step: str, exit_code: int = 5) -> Gate:
 def only_noes(code: str, next_step: str) -> Gate:
     """A gate that lets only noes leave."""
     return Gate(code, additions=True, ordinary=True, next_step=next_step)
+
+
+def probe_gate(newcomers: int, fill: FirstFill | None) -> tuple[Gate | None, int | None]:
+    """The gate that holds the rest of a first fill, or None; and how many people its probe may hold, or None when all go at once."""
+    held, probe = first_fill(newcomers, fill)
+    if held is None:
+        return None, probe
+    return holding(held), probe
+
+
+def holding(held: Held) -> Gate:
+    """The gate that holds the rest of a first fill."""
+    return Gate(
+        held.code,
+        additions=True,
+        ordinary=False,
+        next_step=held.next_step,
+        exit_code=held.exit_code,
+        releasable=held.releasable,
+    )

@@ -4,20 +4,24 @@ Pure over the engine's columns: it sends nothing, writes nothing, and reads neit
 there, additions against what is confirmed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import duckdb
 import pyarrow as pa
 
-from nestaudience.delta.gates import Gate, Limits, brakes
+from nestaudience.delta.gates import Gate, Limits, brakes, probe_gate
+from nestaudience.delta.probing import LETS_A_PROBE, PROBE_CODES
+from nestaudience.delta.releases import Release, let_through
 from nestaudience.screening.engine import fetch, run_file
 from nestaudience.screening.rules import Funnel
 from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import NO_MASK, AudienceKey, Reason
 
 _PACKAGE: Final = "nestaudience.delta"
-PASSED_BY_REFRESH: Final = frozenset({"too_small", "anomaly_additions"})
+PASSED_BY_REFRESH: Final = frozenset({"too_small", "anomaly_additions"}) | PROBE_CODES
 """Gates on growth. They do not hold the refresh of people whose time on a list runs out."""
 
 
@@ -36,15 +40,24 @@ class Counts:
     refresh: int
     """Of the additions, how many may be on the list already: their time there runs out, or their answer was lost."""
 
+    @property
+    def newcomers(self) -> int:
+        """Of the additions, those who are not on the list."""
+        return self.additions - self.refresh
+
 
 @dataclass(frozen=True, slots=True)
 class AudiencePlan:
-    """One audience's delta with its gates. `gates` are the closed ones; what they hold is not sent."""
+    """One audience's delta with its gates. `gates` are the closed ones; what they hold is not sent. `released` are the codes of those that a
+    person let the plan through. `probe`: so many people go first, the rest after the platform took them; None when all go at once.
+    """
 
     key: AudienceKey
     funnel: Funnel
     counts: Counts
     gates: tuple[Gate, ...]
+    released: tuple[str, ...] = ()
+    probe: int | None = None
 
     @property
     def removals_to_send(self) -> int:
@@ -53,14 +66,15 @@ class AudiencePlan:
 
     @property
     def additions_to_send(self) -> int:
-        """Additions, unless a gate holds them."""
-        fresh, refresh = self.counts.additions - self.counts.refresh, self.counts.refresh
+        """Additions, unless a gate holds them. Of a first fill only the probe is certain to go."""
+        fresh, refresh = self.counts.newcomers, self.counts.refresh
+        fresh = fresh if self.probe is None else min(fresh, self.probe)
         return (0 if self.holds_additions else fresh) + (0 if self.holds_refresh else refresh)
 
     @property
     def holds_additions(self) -> bool:
         """True when some gate stops additions."""
-        return any(gate.additions for gate in self.gates)
+        return any(gate.additions and gate.code != LETS_A_PROBE for gate in self.gates)
 
     @property
     def holds_refresh(self) -> bool:
@@ -88,6 +102,8 @@ class AudiencePlan:
             "send_removals": self.removals_to_send,
             "send_additions": self.additions_to_send,
             "gates": [gate.code for gate in self.gates],
+            "refresh": self.counts.refresh,
+            "released": list(self.released),
         }
 
 
@@ -160,8 +176,11 @@ def work_out(
     limits: dict[AudienceKey, Limits],
     closed: dict[AudienceKey, tuple[Gate, ...]],
     orders: Orders = _NOTHING,
+    releases: Mapping[AudienceKey, tuple[Release, ...]] = MappingProxyType({}),
 ) -> Delta:
-    """The delta of every audience. `closed` are the gates that are closed already, whatever the counts; `limits` those of the brakes."""
+    """The delta of every audience. `closed` are the gates that are closed already, whatever the counts; `limits` those of the brakes; `releases`
+    stand now.
+    """
     engine = screened.connection
     engine.execute("SET VARIABLE no_mask = $mask::UBIGINT", {"mask": NO_MASK})
     _give(screened, orders)
@@ -180,11 +199,17 @@ def work_out(
     plans = {}
     for key, *numbers in rows:
         counts = Counts(*numbers)
-        fresh = counts.additions - counts.refresh
-        own = () if key in orders.emptied else brakes(counts.held, counts.wanted, counts.ordinary, fresh, limits[key])
-        gates = (*closed.get(key, ()), *own)
-        plans[key] = AudiencePlan(key, screened.funnel(key), counts, gates)
+        own, probe = ((), None) if key in orders.emptied else _own_gates(counts, limits[key])
+        gates, released = let_through((*closed.get(key, ()), *own), counts.newcomers, counts.ordinary, releases.get(key, ()))
+        plans[key] = AudiencePlan(key, screened.funnel(key), counts, gates, released, probe)
     return Delta(screened, plans)
+
+
+def _own_gates(counts: Counts, limits: Limits) -> tuple[tuple[Gate, ...], int | None]:
+    """The gates that a list's own counts close, and how many people a probe may hold."""
+    closed = brakes(counts.held, counts.wanted, counts.ordinary, counts.newcomers, limits)
+    gate, probe = probe_gate(counts.newcomers, limits.first_fill)
+    return closed if gate is None else (*closed, gate), probe
 
 
 def _give(screened: Screened, orders: Orders) -> None:

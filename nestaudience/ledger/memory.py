@@ -28,6 +28,8 @@ TRIED_AGAIN: Final = 0
 """`attempt` of a batch that was accepted in part and whose people were sent once more. What became of the second try stands in its own batch."""
 RECOVERING: Final = "recovering"
 """The state of a list that may hold people whom a restored ledger does not know."""
+PROBING: Final = "probing"
+"""The state of a list whose first fill is not over: a probe goes first, the rest after its clean result."""
 
 TOKEN: Final = pa.binary(16)
 
@@ -175,7 +177,7 @@ class Memory:
         connection.execute(sa.insert(REMOTE_LIST), values)
 
     def set_list_state(self, connection: Connection, list_no: int, state: str) -> None:
-        """Say that a list is open, gone, retiring, closed or recovering."""
+        """Say that a list is probing, open, gone, retiring, closed or recovering."""
         connection.execute(sa.update(REMOTE_LIST).where(REMOTE_LIST.c.list_no == list_no).values(state=state))
 
     def lapse_list(self, connection: Connection, list_no: int) -> None:
@@ -186,7 +188,8 @@ class Memory:
         """The ledger is behind its head: every list that may have got people since is to be deleted. `unknown` are bindings for audiences of
         which the ledger knows no list, while the platform may have one.
         """
-        connection.execute(sa.update(REMOTE_LIST).where(REMOTE_LIST.c.state == "open").values(state=RECOVERING))
+        used = REMOTE_LIST.c.state.in_(("open", PROBING))
+        connection.execute(sa.update(REMOTE_LIST).where(used).values(state=RECOVERING))
         for values in unknown:
             self.bind(connection, values)
 
@@ -210,6 +213,12 @@ class Memory:
             BATCH.c.operation == Operation.ADD.value, BATCH.c.transfer_id.in_(list(transfer_ids))
         )
         return frozenset(read(self.engine, lambda c: c.execute(adds).scalars().all()))
+
+    def additions_to(self, list_nos: Iterable[int]) -> tuple[SentBatch, ...]:
+        """Every batch by which somebody was added to these lists, in order."""
+        query = sa.select(BATCH).where(BATCH.c.operation == Operation.ADD.value, BATCH.c.list_no.in_(list(list_nos)))
+        rows = read(self.engine, lambda c: c.execute(query.order_by(BATCH.c.batch_no)).all())
+        return tuple(_sent_batch(row) for row in rows)
 
     def ever_filled(self) -> frozenset[int]:
         """Lists to which somebody was ever sent, unless every request was refused."""

@@ -60,9 +60,9 @@ REMOTE_LIST: Final = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("membership_days", sa.Integer, nullable=False),
 )
-"""Audience -> remote list, once bound. `state` is `open`, `gone` (proven), `retiring`, `closed`, or `recovering`: there may be people on it whom a
-restored ledger does not know, and it is deleted before anybody joins (`list_id` is empty where no list is known). `data_inputs` words joined by
-spaces; `login_account` is empty without a manager account."""
+"""Audience -> remote list, once bound. `state` is `open`, `probing` (its first fill is not over), `gone` (proven), `retiring`, `closed`, or
+`recovering`: there may be people on it whom a restored ledger does not know, and it is deleted before anybody joins (`list_id` is empty where no
+list is known). `data_inputs` words joined by spaces; `login_account` is empty without a manager account."""
 
 BATCH: Final = sa.Table(
     "batch",

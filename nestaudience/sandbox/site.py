@@ -96,8 +96,17 @@ class Platforms:
         self.meta.advance(timedelta(0))
 
 
-def lay_out(folder: Path, *, platforms: Platforms, randomness: Callable[[int], bytes], smallest_list: int | None = None) -> Site:
+def lay_out(
+    folder: Path,
+    *,
+    platforms: Platforms,
+    randomness: Callable[[int], bytes],
+    smallest_list: int | None = None,
+    probe_people: int | None = None,
+) -> Site:
     """An empty folder with configuration and keys. A folder that an earlier demo made is emptied; any other content is refused.
+
+    `smallest_list` and `probe_people` replace the example's own numbers.
 
     Raises `NeedsFix`: `folder_not_empty`, `example_missing`.
     """
@@ -114,6 +123,8 @@ def lay_out(folder: Path, *, platforms: Platforms, randomness: Callable[[int], b
     text = with_days(with_endpoints(EXAMPLE.read_text("utf-8"), platforms), platforms.clock.now())
     if smallest_list is not None:
         text = text.replace("smallest_list = 1000 ", f"smallest_list = {smallest_list} ")
+    if probe_people is not None:
+        text = text.replace("probe_people = 1000 ", f"probe_people = {probe_people} ")
     site = Site(folder)
     site.config.write_text(text, "utf-8")
     create_keys(site.keys, randomness)

@@ -46,6 +46,9 @@ def test_the_demo_ends_as_expected(folder: Path) -> None:
     for night in ("first_night", "second_night"):
         assert told[night]["run"]["exit_codes"] == [0]
         assert told[night]["run"]["errors"] == []
+    rest = told["rest_of_first_night"]
+    assert rest["exit_codes"] == [0]
+    assert {key.rpartition("/")[2] for key, sent in rest["lists"].items() if sent["added"]} == {"google"}, "Meta answered at once"
     planned = {plan["audience"]: plan["send_removals"] for plan in told["second_night"]["plan"]["audiences"]}
     did = {key: sent["removed"] for key, sent in told["second_night"]["run"]["lists"].items()}
     assert did == planned

@@ -1,0 +1,131 @@
+"""A plan against the last completed night: what a change of the configuration, or of the store, would do to every list, by cause.
+
+Pure: plans, the funnels of that night and two configurations in; differences out. Keys, codes and counts only: of the configuration it names the
+parts that differ, never a value. It judges nobody and cannot say which part of a difference comes from the store and which from the configuration.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nestaudience.delta.plan import AudiencePlan
+from nestaudience.history import History
+
+COUNTS: Final = ("candidates", "eligible", "wanted", "held", "noes", "ordinary", "additions")
+"""The numbers of a funnel that are compared, beside the reasons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One audience. `counts` and `reasons`: name -> (then, now); `then` is None in all of them for an audience that the night did not judge.
+
+    `closed`: gates that are closed now and were not; `opened`: the other way round. `removals` and `additions`: what a run would send now.
+    """
+
+    audience: str
+    known: bool
+    counts: Mapping[str, tuple[int | None, int]]
+    reasons: Mapping[str, tuple[int | None, int]]
+    closed: tuple[str, ...]
+    opened: tuple[str, ...]
+    removals: int
+    additions: int
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        pairs = {name: {"then": then, "now": now} for name, (then, now) in self.counts.items()}
+        reasons = {code: {"then": then, "now": now} for code, (then, now) in self.reasons.items()}
+        return {
+            "audience": self.audience,
+            "known": self.known,
+            **pairs,
+            "refused": reasons,
+            "gates_closed": list(self.closed),
+            "gates_opened": list(self.opened),
+            "send_removals": self.removals,
+            "send_additions": self.additions,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """Every audience against one night. `former`: audiences that the night judged and the plan does not know. `changed`: parts of the
+    configuration that differ from the last accepted one; None when none was accepted yet.
+    """
+
+    night: str
+    run_id: str
+    audiences: tuple[Compared, ...]
+    former: tuple[str, ...]
+    changed: tuple[str, ...] | None
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "night": self.night,
+            "run": self.run_id,
+            "configuration_changed": None if self.changed is None else list(self.changed),
+            "former_audiences": list(self.former),
+            "audiences": [each.as_dict() for each in self.audiences],
+        }
+
+
+def against_last_night(
+    plans: Iterable[AudiencePlan], history: History, accepted: Mapping[str, Any] | None, document: Mapping[str, Any]
+) -> Against | None:
+    """Plans against the last nightly run that came to its end; None when there is none yet. `accepted` and `document` are configurations as plain
+    values, the last accepted one and the one of now.
+    """
+    night = next((run for run in reversed(history.nights) if run.finished is not None and run.funnels), None)
+    if night is None:
+        return None
+    plans = tuple(plans)
+    return Against(
+        night=night.night,
+        run_id=night.run_id,
+        audiences=tuple(_compared(plan, night.funnels.get(plan.key)) for plan in plans),
+        former=tuple(sorted(night.funnels.keys() - {plan.key for plan in plans})),
+        changed=None if accepted is None else changed_parts(accepted, document),
+    )
+
+
+def changed_parts(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """The places at which two configurations differ: a setting of a table, or an entry of a list by its number; never a value."""
+    found = []
+    for name in sorted(then.keys() | now.keys()):
+        old, new = then.get(name), now.get(name)
+        if old == new:
+            continue
+        if (
+            isinstance(old, Mapping) and isinstance(new, Mapping) and name != "sources"
+        ):  # the sources' names are the shop's own words
+            found += [f"{name}.{key}" for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+        elif isinstance(old, list) and isinstance(new, list):
+            found += [f"{name}[{n}]" for n in range(max(len(old), len(new))) if old[n : n + 1] != new[n : n + 1]]
+        else:
+            found.append(name)
+    return tuple(found)
+
+
+def _compared(plan: AudiencePlan, funnel: Mapping[str, Any] | None) -> Compared:
+    now = plan.as_dict()
+    refused: Mapping[str, Any] = {} if funnel is None else funnel.get("refused", {})
+    then_gates: set[str] = set() if funnel is None else set(funnel.get("gates", ()))
+    now_gates = {gate.code for gate in plan.gates}
+
+    def then(numbers: Mapping[str, Any], name: str) -> int | None:
+        return None if funnel is None else int(numbers.get(name, 0))
+
+    return Compared(
+        audience=plan.key,
+        known=funnel is not None,
+        counts={name: (then(funnel or {}, name), int(str(now[name]))) for name in COUNTS},
+        reasons={
+            code: (then(refused, code), plan.funnel.refused.get(code, 0))
+            for code in sorted(refused.keys() | plan.funnel.refused.keys())
+        },
+        closed=tuple(sorted(now_gates - then_gates)),
+        opened=tuple(sorted(then_gates - now_gates)),
+        removals=plan.removals_to_send,
+        additions=plan.additions_to_send,
+    )

@@ -1,0 +1,139 @@
+"""Releases: what a person could let through now, the entry that says that she did, and the releases that stand.
+
+It judges nobody, sends nothing and starts no run: the next run that finds a release uses it. What a release covers is decided in `delta`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import nestaudience
+from nestaudience.delta.gates import Gate
+from nestaudience.delta.plan import AudiencePlan
+from nestaudience.delta.releases import STANDS, Release, plan_digest
+from nestaudience.errors import MustStop, NeedsFix
+from nestaudience.jobs import check_case
+from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
+from nestaudience.ledger.lease import WRITER, leased
+from nestaudience.parts import Parts
+from nestaudience.vocabulary import AudienceKey, Cause, RunKind
+
+_SLACK: Final = timedelta(minutes=5)
+RELEASES: Final = frozenset({EntryType.RELEASE})
+"""The entries that `standing` needs; give them to `LogReader.entries`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A held plan as it is shown to whoever may release it. `gates` can be released; `stay` stay closed, whatever she says."""
+
+    plan: AudiencePlan
+    gates: tuple[Gate, ...]
+    stay: tuple[Gate, ...]
+    digest: str
+
+    @property
+    def additions(self) -> int:
+        """How many people wait to join."""
+        return self.plan.counts.newcomers
+
+    @property
+    def ordinary(self) -> int:
+        """How many ordinary removals wait."""
+        return self.plan.counts.ordinary
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of what stays closed."""
+        return max((gate.exit_code for gate in self.stay), default=0)
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`: keys and counts."""
+        return {
+            "audience": self.plan.key,
+            "plan_digest": self.digest,
+            "gates": [gate.code for gate in self.gates],
+            "additions": self.additions,
+            "ordinary": self.ordinary,
+            "stay_closed": [gate.code for gate in self.stay],
+        }
+
+
+def check_order(parts: Parts, key: AudienceKey, cause: Cause, case_id: str) -> None:
+    """Raises `NeedsFix`: `audience_unknown`, `case_missing`."""
+    check_case(cause, case_id)
+    if key not in parts.settings.audiences:
+        where_to_look = "name one of those that `nestaudience status` lists: controller/segment/recipient"
+        raise NeedsFix("audience_unknown", "AUDIENCE", where_to_look)
+
+
+def offer(plan: AudiencePlan, config_digest: str) -> Offer:
+    """What could be released of a plan.
+
+    Raises `NeedsFix`: `nothing_to_release` when no gate is closed; `MustStop`: `not_releasable` when no person may open those that are.
+    """
+    gates = tuple(gate for gate in plan.gates if gate.releasable)
+    stay = tuple(gate for gate in plan.gates if not gate.releasable)
+    if not plan.gates:
+        why = f"a release lets {', '.join(plan.released)} through already" if plan.released else "no gate holds anybody"
+        raise NeedsFix("nothing_to_release", plan.key, why)
+    if not gates:
+        said = "; ".join(f"{gate.code}: {gate.next_step}" for gate in stay)
+        raise MustStop("not_releasable", plan.key, f"no release opens what is closed. {said}")
+    return Offer(plan, gates, stay, plan_digest(plan, config_digest))
+
+
+def release(parts: Parts, shown: Offer, cause: Cause, case_id: str, *, actor: str = "cli") -> Release:
+    """Write down that a person lets this plan through. Raises `TryAgain`: `leased` while a run is at work; and what the log raises."""
+    key, now = shown.plan.key, parts.clock()
+    run_id, settings = uuid7(now, parts.randomness(10)), parts.settings
+    context = Context(
+        run_id=run_id,
+        run_kind=RunKind.MANUAL,
+        controller=settings.audiences[key].controller.key,
+        policy_version=settings.policy.version,
+        software_version=nestaudience.__version__,
+        commit=parts.commit,
+        config_digest=settings.digest,
+        actor=actor,
+    )
+    fields: dict[str, Value] = {
+        "audience": key,
+        "gates": [gate.code for gate in shown.gates],
+        "plan_digest": shown.digest,
+        "additions": shown.additions,
+        "ordinary": shown.ordinary,
+        "until": utc_text(now + STANDS),
+        "cause": cause.value,
+    }
+    if case_id:
+        fields["case_id"] = case_id
+    with leased(parts.evidence.engine, WRITER, run_id, parts.clock):
+        parts.open_log().append_and_seal([(EntryType.RELEASE, context, fields)])
+    return _release(fields)
+
+
+def standing(entries: Iterable[Mapping[str, Any]], now: datetime) -> dict[AudienceKey, tuple[Release, ...]]:
+    """Audience -> its releases that stand at this time (UTC), oldest first. `entries` are decoded; other types than releases are passed over."""
+    found: dict[AudienceKey, tuple[Release, ...]] = {}
+    for entry in entries:
+        if entry["type"] != EntryType.RELEASE:
+            continue
+        one = _release(entry["fields"])
+        if now < one.until <= now + STANDS + _SLACK:  # a clock that was put back makes no release longer than a day
+            found[one.audience] = (*found.get(one.audience, ()), one)
+    return found
+
+
+def _release(fields: Mapping[str, Any]) -> Release:
+    gates = fields["gates"]
+    return Release(
+        audience=AudienceKey(str(fields["audience"])),
+        gates=frozenset(str(code) for code in gates) if isinstance(gates, Sequence) else frozenset(),
+        additions=int(str(fields["additions"])),
+        ordinary=int(str(fields["ordinary"])),
+        until=datetime.fromisoformat(str(fields["until"])),
+        cause=str(fields.get("cause", "")),
+        case_id=str(fields.get("case_id", "")),
+    )

@@ -1,0 +1,100 @@
+"""Lists that stay too small: for how many nights, on which night they are retired, and the mark that retires them.
+
+A list that holds less than it may is still a list of people; after two weeks far below the limit it is emptied and deleted as `retire` does. Only
+nights count whose numbers can be believed: one in which another gate was closed neither counts nor ends the row. It sends nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any, Final
+
+from nestaudience.delivery.deliver import Tools
+from nestaudience.delivery.lists import mark_retiring
+from nestaudience.delta.plan import AudiencePlan
+from nestaudience.ledger.entries import EntryType
+from nestaudience.ledger.log import LogReader
+from nestaudience.ledger.memory import PROBING, RemoteList
+from nestaudience.vocabulary import AudienceKey, RunKind
+
+NIGHTS: Final = 14
+FAR_BELOW_PERCENT: Final = 80
+"""Of the number at which a list opens."""
+TOO_SMALL: Final = "too_small"
+IN_USE: Final = frozenset({"open", PROBING})
+
+Funnel = Mapping[str, Any]
+"""The fields of a funnel's entry."""
+
+
+def nights_below(nights: Iterable[tuple[str, Funnel]], smallest: int) -> tuple[str, ...]:
+    """The nights up to the last in which a list was far below `smallest`, without a better one between them, latest first.
+
+    `nights` are (night, funnel) of completed nightly runs in their order; of several of one night the last counts.
+    """
+    found = []
+    for night, funnel in sorted(dict(nights).items(), reverse=True):
+        gates = set(funnel.get("gates", ()))
+        if gates - {TOO_SMALL}:
+            continue
+        if TOO_SMALL not in gates or not far_below(int(funnel.get("wanted", 0)), smallest):
+            break
+        found.append(night)
+    return tuple(found)
+
+
+def far_below(wanted: int, smallest: int) -> bool:
+    """True for a list that may be retired when it stays so."""
+    return wanted * 100 < smallest * FAR_BELOW_PERCENT
+
+
+def retires_on(nights: tuple[str, ...]) -> date | None:
+    """The night (its day in Stockholm) that empties the list if nothing changes; None when no night counts."""
+    if not nights:
+        return None
+    return date.fromisoformat(nights[0]) + timedelta(days=max(NIGHTS - len(nights), 0) + 1)
+
+
+def retire_small(
+    plans: Iterable[AudiencePlan],
+    remotes: Mapping[AudienceKey, RemoteList],
+    smallest: Callable[[AudienceKey], int],
+    run_id: str,
+    tools: Tools,
+) -> tuple[AudienceKey, ...]:
+    """Mark as retiring what was far too small for so many nights, the run's own among them; the next night empties it. The audiences."""
+    small = {
+        plan.key
+        for plan in plans
+        if [gate.code for gate in plan.gates] == [TOO_SMALL]
+        and far_below(plan.counts.wanted, smallest(plan.key))
+        and plan.key in remotes
+        and remotes[plan.key].state in IN_USE
+    }
+    if not small:
+        return ()
+    nights = _nights(tools.log, run_id)
+    due = [key for key in sorted(small) if len(nights_below(nights.get(key, ()), smallest(key))) >= NIGHTS]
+    for key in due:
+        mark_retiring(remotes[key], {"cause": TOO_SMALL, "nights": NIGHTS}, tools)
+    return tuple(due)
+
+
+def _nights(log: LogReader, run_id: str) -> dict[str, list[tuple[str, Funnel]]]:
+    """Audience -> (night, funnel) of every nightly run that ended, and of the one that is about to."""
+    started: dict[str, str] = {}
+    funnels: dict[str, dict[str, Funnel]] = {}
+    ended = {run_id}
+    for entry in log.entries(types=frozenset({EntryType.RUN_STARTED, EntryType.FUNNEL, EntryType.RUN_FINISHED})):
+        fields, run = entry["fields"], entry["run_id"]
+        if entry["type"] == EntryType.RUN_STARTED and entry["run_kind"] == RunKind.NIGHTLY:
+            started[run] = str(fields.get("night", ""))
+        elif entry["type"] == EntryType.FUNNEL and run in started:
+            funnels.setdefault(run, {})[str(fields.get("audience", ""))] = fields
+        elif entry["type"] == EntryType.RUN_FINISHED:
+            ended.add(run)
+    found: dict[str, list[tuple[str, Funnel]]] = {}
+    for run, night in started.items():
+        if run in ended:
+            for audience, funnel in funnels.get(run, {}).items():
+                found.setdefault(audience, []).append((night, funnel))
+    return found

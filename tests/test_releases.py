@@ -1,0 +1,158 @@
+"""Releases through real nights: what a brake holds goes when a person let it through, for a day, and no further than what she was shown."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from later_world import LISTS, LaterWorld, Past
+
+from nestaudience import judging, releasing
+from nestaudience.delta.plan import AudiencePlan
+from nestaudience.delta.releases import Release
+from nestaudience.errors import MustStop, NeedsFix
+from nestaudience.status import Status, status
+from nestaudience.vocabulary import AudienceKey, Cause
+from nestaudience.wiring import open_evidence, open_parts, settings_in_use
+
+AUDIO = LISTS[0]
+BOTH = ("anomaly_additions", "anomaly_removals")
+
+
+@pytest.fixture
+def swapped(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
+    """The morning after, with a segment that selects everybody whom it did not select before, and nobody else."""
+    with LaterWorld(past, tmp_path / "here") as world:
+        world.edit("change_people = 500", "change_people = 100")
+        world.store_file(
+            "CREATE TABLE kept AS SELECT account_id, oldest_order_at FROM segment_row WHERE segment = 'bought_audio_12m'",
+            "DELETE FROM segment_row WHERE segment = 'bought_audio_12m'",
+        )
+        select(world, 900)
+        yield world
+
+
+def select(world: LaterWorld, at_most: int) -> None:
+    """Let the segment select more of those whom it did not select on the first night."""
+    world.store_file(
+        "INSERT INTO segment_row SELECT 'bought_audio_12m', 'computime', account_id, (SELECT max(oldest_order_at) FROM kept), NULL, NULL "
+        "FROM shop_account WHERE company = 'computime' AND account_id NOT IN (SELECT account_id FROM kept) AND account_id NOT IN "
+        f"(SELECT account_id FROM segment_row WHERE segment = 'bought_audio_12m') ORDER BY account_id LIMIT {at_most}",
+        "UPDATE segment_run SET row_count = (SELECT count(*) FROM segment_row WHERE segment = 'bought_audio_12m') "
+        "WHERE segment = 'bought_audio_12m'",
+    )
+
+
+def release(world: LaterWorld, key: AudienceKey, cause: Cause = Cause.CAMPAIGN_START, case_id: str = "") -> Release:
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        releasing.check_order(parts, key, cause, case_id)
+        with judging.judge(parts, world.clock.now()) as judged:
+            shown = releasing.offer(judged.delta.plans[key], parts.settings.digest)
+        return releasing.release(parts, shown, cause, case_id)
+
+
+def plan_of(world: LaterWorld, key: AudienceKey = AUDIO) -> AudiencePlan:
+    return next(plan for plan in world.plan() if plan.key == key)
+
+
+def log(world: LaterWorld, kind: str) -> list[dict[str, Any]]:
+    evidence = open_evidence(world.config, world.clock.now, read_only=True)
+    try:
+        return [entry for entry in evidence.reader.entries() if entry["type"] == kind]
+    finally:
+        evidence.engine.dispose()
+
+
+def look(world: LaterWorld) -> Status:
+    evidence = open_evidence(world.config, world.clock.now, read_only=True)
+    try:
+        return status(evidence, settings_in_use(evidence), world.clock.now())
+    finally:
+        evidence.engine.dispose()
+
+
+def codes(plan: AudiencePlan) -> tuple[str, ...]:
+    return tuple(gate.code for gate in plan.gates)
+
+
+def test_a_full_swap_of_a_list_waits_for_a_person_and_then_goes(swapped: LaterWorld) -> None:
+    world = swapped
+    held = world.night()
+    plan = plan_of(world)
+    assert codes(plan) == BOTH
+    assert held.exit_codes == (0, 5)
+    assert held.sent[AUDIO].added == 0
+    assert held.sent[AUDIO].removed > 0, "whoever said no leaves all the same"
+    found = next(each for each in look(world).audiences if each.audience == AUDIO)
+    assert (found.frozen_additions, found.frozen_removals) == (plan.counts.additions, plan.counts.ordinary)
+
+    writes = world.sandbox.writes
+    given = release(world, AUDIO, Cause.OTHER_SEE_CASE, "CASE-12")
+    assert world.sandbox.writes == writes, "a release sends nothing"
+    (entry,) = log(world, "release")
+    fields = entry["fields"]
+    assert (fields["gates"], fields["additions"], fields["ordinary"]) == (list(BOTH), plan.counts.additions, plan.counts.ordinary)
+    assert (fields["cause"], fields["case_id"], entry["run_kind"]) == ("other_see_case", "CASE-12", "manual")
+    assert len(fields["plan_digest"]) == 64
+    assert given.until - world.clock.now() == timedelta(hours=24)
+    assert look(world).releases == (given,)
+
+    let = plan_of(world)
+    assert (codes(let), let.released) == ((), BOTH)
+    outcome = world.night()
+    assert outcome.exit_codes == (0,)
+    assert (outcome.sent[AUDIO].added, outcome.sent[AUDIO].removed) == (plan.counts.additions, plan.counts.ordinary)
+    assert {e["fields"]["audience"]: e["fields"]["released"] for e in log(world, "funnel")}[AUDIO] == list(BOTH)
+    world.settle()
+    world.night()
+    assert len(world.members()[world.remote(AUDIO).list_id]) == plan.counts.wanted
+
+
+def test_a_release_stands_for_a_day(swapped: LaterWorld) -> None:
+    given = release(swapped, AUDIO)
+    swapped.advance(timedelta(hours=23, minutes=59))
+    assert plan_of(swapped).released == BOTH
+    swapped.advance(timedelta(minutes=1))
+    assert swapped.clock.now() >= given.until
+    assert codes(plan_of(swapped)) == BOTH
+    assert look(swapped).releases == ()
+
+
+def test_more_than_was_shown_stays_closed(swapped: LaterWorld) -> None:
+    shown = plan_of(swapped)
+    release(swapped, AUDIO)
+    select(swapped, 4000)
+    more = plan_of(swapped)
+    assert more.counts.additions * 100 > shown.counts.additions * 110
+    assert (codes(more), more.released) == (("anomaly_additions",), ("anomaly_removals",))
+    assert "110 %" in more.gates[0].next_step
+    outcome = swapped.night()
+    assert (outcome.sent[AUDIO].added, outcome.exit_codes) == (0, (0, 5))
+    release(swapped, AUDIO)
+    assert plan_of(swapped).released == ("anomaly_additions",)
+
+
+def test_what_no_release_opens(world: LaterWorld) -> None:
+    with pytest.raises(NeedsFix, match="nothing_to_release"):
+        release(world, AUDIO)
+    with pytest.raises(NeedsFix, match="audience_unknown"):
+        release(world, AudienceKey("computime/nothing/google"))
+    with pytest.raises(NeedsFix, match="case_missing"):
+        release(world, AUDIO, Cause.OTHER_SEE_CASE)
+    world.edit("smallest_list = 100", "smallest_list = 100000")
+    with pytest.raises(MustStop, match="not_releasable") as refused:
+        release(world, AUDIO)
+    assert "too_small" in refused.value.next_step
+    assert log(world, "release") == []
+
+
+def test_a_campaign_whose_consents_expire_empties_the_list_and_no_brake_holds_it(world: LaterWorld) -> None:
+    world.edit("change_people = 500", "change_people = 100")
+    world.edit("consent_months = 24", "consent_months = 1")
+    plan = plan_of(world)
+    assert plan.counts.noes > 100
+    assert plan.counts.noes * 2 > plan.counts.held
+    assert "anomaly_removals" not in codes(plan)
+    outcome = world.night()
+    assert outcome.sent[AUDIO].removed >= plan.counts.noes
