@@ -101,6 +101,14 @@ MUTANTS: Final = (
         "never seen counts as refused",
         (("delivery/answers.py", 'Answer("unknown", "never_seen"', 'Answer("refused", "never_seen"'),),
     ),
+    Mutant("an addition does not wait for an unanswered removal", ((_DELTA, "OR removing OR unanswered", "OR removing"),)),
+    Mutant(
+        "an unanswered removal is forgotten with a later one", ((_MEMORY, "WHERE (unanswered OR NOT gone)", "WHERE NOT gone"),)
+    ),
+    Mutant(
+        "whoever was ordered off joins in the same run",
+        ((_DELIVER, "kept = staying(rows, look.keep, self._left)", "kept = rows.filter(look.keep)"),),
+    ),
     Mutant(
         "a removal that was not done is not owed",
         (

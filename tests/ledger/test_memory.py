@@ -187,8 +187,8 @@ def test_every_state_of_an_addition_and_its_removal(memory: Memory) -> None:
 @pytest.mark.parametrize("state", ["prepared", "unknown", "accepted", "refused", "confirmed"])
 @pytest.mark.parametrize(("transfer", "hours"), [("u", 47), ("u", 49), ("t", 47)])
 def test_an_earlier_removal_without_an_answer_is_remembered(memory: Memory, state: str, transfer: str, hours: int) -> None:
-    """One removal is lost, the next one is confirmed: until the first one cannot act any more, an addition waits. Nobody is counted as held for it, and
-    whoever was asked off in another part of the same transfer waits for nothing.
+    """One removal is lost, the next one is confirmed: until the first one cannot act any more, an addition waits. Nobody is counted as held for it,
+    and whoever was asked off in another part of the same transfer waits for nothing.
     """
     list_no, lost = bound(memory), NOW - timedelta(hours=hours)
 
