@@ -106,10 +106,6 @@ MUTANTS: Final = (
         "an unanswered removal is forgotten with a later one", ((_MEMORY, "WHERE (unanswered OR NOT gone)", "WHERE NOT gone"),)
     ),
     Mutant(
-        "whoever was ordered off joins in the same run",
-        ((_DELIVER, "kept = staying(rows, look.keep, self._left)", "kept = rows.filter(look.keep)"),),
-    ),
-    Mutant(
         "a removal that was not done is not owed",
         (
             (_MEMORY, "asked AND NOT gone AS owed", "0 AS owed"),

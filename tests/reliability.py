@@ -70,18 +70,18 @@ class Part:
     at: str = ""
 
 
-def record(name: str, rows: list[Row], clocks: list[Clock] | None = None) -> None:
-    """Leave a part, when somebody asked for it."""
-    folder = os.environ.get(PLACE)
+def record(name: str, rows: list[Row], clocks: list[Clock] | None = None, folder: str | None = None) -> None:
+    """Leave a part, when somebody asked for it, or named the folder here."""
+    folder = folder or os.environ.get(PLACE)
     if folder:
         part = Part(rows, clocks or [], datetime.now(UTC).date().isoformat())
         Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{name}.json").write_text(json.dumps(asdict(part), indent=1) + "\n", "utf-8")
 
 
-def collect(name: str, rows: list[Row]) -> None:
+def collect(name: str, rows: list[Row], folder: str | None = None) -> None:
     """Leave rows in a part that several processes fill, one after the other or at once: a row replaces an earlier one of the same fault."""
-    folder = os.environ.get(PLACE)
+    folder = folder or os.environ.get(PLACE)
     if not folder:
         return
     path = Path(folder) / f"{name}.json"
@@ -91,7 +91,7 @@ def collect(name: str, rows: list[Row]) -> None:
         fcntl.flock(turn, fcntl.LOCK_EX)
         earlier = [Row(**row) for row in json.loads(path.read_text("utf-8"))["rows"]] if path.exists() else []
         found = {row.fault: row for row in [*earlier, *rows]}
-        record(name, sorted(found.values(), key=lambda row: row.fault))
+        record(name, sorted(found.values(), key=lambda row: row.fault), folder=folder)
     finally:
         os.close(turn)
 

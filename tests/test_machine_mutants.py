@@ -29,7 +29,7 @@ def test_every_mutant_is_caught(mutant: Mutant, tmp_path: Path) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 19
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 18
     assert {mutant.name for mutant in MUTANTS} >= QUICK
 
 

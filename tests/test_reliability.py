@@ -4,8 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import pytest
-from reliability import HEAD, PAGE, PLACE, RESULTS, Clock, Part, Row, collect, page, parts
+from reliability import HEAD, PAGE, RESULTS, Clock, Part, Row, collect, page, parts
 
 
 def test_parts_of_several_tests_become_one_page(tmp_path: Path) -> None:
@@ -28,11 +27,10 @@ def test_parts_of_several_tests_become_one_page(tmp_path: Path) -> None:
     assert "Last run of the long forms: 2026-11-25." in text
 
 
-def test_one_part_collects_what_is_told_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_part_collects_what_is_told_one_by_one(tmp_path: Path) -> None:
     """Whoever tells the same again replaces what was told before."""
-    monkeypatch.setenv(PLACE, str(tmp_path))
     for name, histories in (("seed 2", 3), ("seed 1", 4), ("seed 2", 5)):
-        collect("some", [Row(name, histories)])
+        collect("some", [Row(name, histories)], str(tmp_path))
     (part,) = parts(tmp_path)
     assert part.rows == [Row("seed 1", 4), Row("seed 2", 5)]
 
