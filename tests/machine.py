@@ -5,7 +5,10 @@ store of yesterday. After every step `machine_truth` says what must hold; every 
 
 `hunt` runs it without pytest, for mutants:
 
-    python tests/machine.py 40 7          # 40 histories of seed 7; exit code 1 and the broken rule when one is found
+    PYTHONPATH=. python tests/machine.py 40 7          # 40 histories of seed 7; exit code 1 and the broken rule when one is found
+    PYTHONPATH=. python tests/machine.py 2000 7 10     # with ten steps each; two seeds in two processes are the long form on two processors
+
+A run that is told its steps leaves its number of histories where RELIABILITY_RESULTS says, one row for each seed in one part.
 """
 
 import sys
@@ -27,6 +30,7 @@ from nestaudience.jobs import NIGHTLY, SETTLING, Job, Scope
 from nestaudience.parts import Parts
 from nestaudience.vocabulary import AudienceKey, Cause, Mode, RunKind
 from nestaudience.withdrawals import LONGEST_AGO, watermarks, withdrawals_job
+from tests.reliability import Row, collect
 
 KEYS: Final = tuple(AudienceKey(f"{controller}/s1/{place.partition('_')[0]}") for controller, place in ACCOUNTS)
 STEPS: Final = 5
@@ -58,9 +62,15 @@ SEND_FAULTS: Final = st.sampled_from(
 FAULTS: Final = st.lists(st.tuples(PLACES, SEND_FAULTS), min_size=1, max_size=4)
 HOURS: Final = st.sampled_from((0.1, 1.0, 1.0, 5.0, 24.0, 24.0, 50.0, 100.0, 120.0, 192.0))
 LAGS: Final = st.sampled_from((0.0, 0.2, 1.0, 10.0, 30.0, 47.0))
+PAUSES: Final = st.sampled_from((0.1, 1.0, 5.0))
+LOST: Final = st.lists(
+    st.tuples(PLACES, st.sampled_from((Fault.NONE, Fault.LOST_AFTER, Fault.LOST_AFTER, Fault.FORGOTTEN))), max_size=3
+)
+THOUGHTS: Final = st.tuples(LAGS, LOST, PAUSES)
 Events = list[tuple[str, str, int]]
 During = list[tuple[int, str, str, int]]
 Faults = list[tuple[str, Fault]]
+Thought = tuple[float, Faults, float]
 SAID: Final = frozenset({"list_gone"})
 """Errors that a clean run may meet: somebody had deleted a list."""
 
@@ -82,9 +92,14 @@ class Machine(RuleBasedStateMachine):
         faults=st.one_of(st.just([]), FAULTS),
         during=st.one_of(st.just([]), DURING),
         hours=st.sampled_from((0.1, 1.0, 1.0, 24.0)),
+        lag=st.sampled_from((0.0, 0.0, 10.0, 47.0)),
     )
-    def begin(self, granted: frozenset[str], members: frozenset[str], faults: Faults, during: During, hours: float) -> None:
+    def begin(
+        self, granted: frozenset[str], members: frozenset[str], faults: Faults, during: During, hours: float, lag: float
+    ) -> None:
         """A world, and its first night."""
+        for platform in self.site.platforms.values():
+            platform.lag = timedelta(hours=lag)
         self.backup = self.site.store.world = first_world(granted, members)
         self._fail(faults)
         self._speak(during)
@@ -128,6 +143,29 @@ class Machine(RuleBasedStateMachine):
                 platform.lag = timedelta(hours=lag)
             self._night()
             self._live(again)
+        self._wait(hours)
+
+    @rule(
+        who=st.frozensets(WHO, min_size=2, max_size=4),
+        first=st.sampled_from(("grant", "withdraw")),
+        thoughts=st.tuples(THOUGHTS, THOUGHTS, THOUGHTS),
+        hours=HOURS,
+    )
+    def a_day_of_second_thoughts(
+        self, who: frozenset[str], first: str, thoughts: tuple[Thought, Thought, Thought], hours: float
+    ) -> None:
+        """The same people say yes, no, and yes again, or the other way round, within hours; after each word a run whose requests wait, or whose
+        answers are lost or forgotten.
+        """
+        for number, (lag, lost, pause) in enumerate(thoughts):
+            word = first if number != 1 else "withdraw" if first == "grant" else "grant"
+            self._live([(word, one, 0) for one in sorted(who)])
+            self.site.clock.real += timedelta(minutes=6)
+            for platform in self.site.platforms.values():
+                platform.lag = timedelta(hours=lag)
+            self._fail(lost)
+            self._night()
+            self._wait(pause)
         self._wait(hours)
 
     def _live(self, events: Events) -> None:
@@ -304,5 +342,13 @@ def hunt(histories: int, first: int, *, steps: int = STEPS) -> None:
     run_state_machine_as_test(seed(first)(Machine), settings=how)
 
 
+def tell(histories: int, steps: int, seeds: str) -> None:
+    """The row of docs/reliability.md, where somebody asked for it."""
+    collect("machine", [Row(f"everything at random: histories of a small group, {steps} steps each, {seeds}", histories)])
+
+
 if __name__ == "__main__":
-    hunt(int(sys.argv[1]), int(sys.argv[2]))
+    count, first, *told = (int(word) for word in sys.argv[1:])
+    hunt(count, first, steps=told[0] if told else STEPS)
+    if told:
+        tell(count, told[0], f"seed {first}")

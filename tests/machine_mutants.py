@@ -26,7 +26,7 @@ _DELIVER, _MEMORY, _DELTA = "delivery/deliver.py", "ledger/memory.py", "delta/sq
 MUTANTS: Final = (
     Mutant(
         "one membership state instead of two",
-        ((_DELTA, "held WHERE (confirmed AND NOT getvariable('resend')) OR in_flight OR removing", "held"),),
+        ((_DELTA, "held WHERE (confirmed AND NOT getvariable('resend')) OR in_flight OR removing OR unanswered", "held"),),
     ),
     Mutant(
         "still confirmed while removing",
@@ -66,7 +66,7 @@ MUTANTS: Final = (
             ),
         ),
     ),
-    Mutant("the last look keeps everybody", ((_DELIVER, "kept = rows.filter(look.keep)", "kept = rows"),)),
+    Mutant("the last look keeps everybody", ((_DELIVER, "kept = staying(rows, look.keep, self._left)", "kept = rows"),)),
     Mutant("late removals are not sent", ((_DELIVER, "if not leaving.num_rows:", "if leaving.num_rows >= 0:"),)),
     Mutant(
         "additions before removals",
@@ -78,7 +78,9 @@ MUTANTS: Final = (
             ),
         ),
     ),
-    Mutant("what is on its way is sent again", ((_DELTA, "OR in_flight OR removing", "OR removing"),)),
+    Mutant(
+        "what is on its way is sent again", ((_DELTA, "OR in_flight OR removing OR unanswered", "OR removing OR unanswered"),)
+    ),
     Mutant(
         "refused counts as confirmed",
         ((_DELIVER, '{"state": "refused", "settled_at": at}', '{"state": "confirmed", "settled_at": at}'),),
@@ -99,10 +101,14 @@ MUTANTS: Final = (
         "never seen counts as refused",
         (("delivery/answers.py", 'Answer("unknown", "never_seen"', 'Answer("refused", "never_seen"'),),
     ),
+    Mutant("an addition does not wait for an unanswered removal", ((_DELTA, "OR removing OR unanswered", "OR removing"),)),
+    Mutant(
+        "an unanswered removal is forgotten with a later one", ((_MEMORY, "WHERE (unanswered OR NOT gone)", "WHERE NOT gone"),)
+    ),
     Mutant(
         "a removal that was not done is not owed",
         (
-            (_MEMORY, "m.batch_removed IS NOT NULL AS owed", "0 AS owed"),
+            (_MEMORY, "asked AND NOT gone AS owed", "0 AS owed"),
             (_MEMORY, "coalesce((r.state = 'accepted'", "coalesce((r.state <> 'confirmed'"),
         ),
     ),

@@ -211,23 +211,7 @@ class Truth:
             ended = remote.state in {"retiring", "closed"}
             wanted = set() if ended else set(self._eligible(self._audience(remote), look))
             found = platform.members(remote.list_id)
-            wanted = {digest for digest in wanted if digest in found or not self._overtaken(platform, remote.list_id, digest)}
             assert found == wanted, f"{remote.audience}: {len(found - wanted)} too many, {len(wanted - found)} missing"
-
-    def _overtaken(self, platform: Platform, list_id: str, digest: str) -> bool:
-        """A known limit: a removal of which we never had the platform's word is applied after a later addition. Nobody stays on a list for it; she is
-        put back when her time there is refreshed.
-        """
-        history = list(attempts(platform.requests, list_id, digest))
-        added = next((each for each in history if each.operation is Operation.ADD), None)
-        return added is not None and any(
-            each.operation is Operation.REMOVE
-            and each.sent_at < added.sent_at
-            and each.applied_at is not None
-            and each.applied_at >= added.sent_at
-            and (each.batch_id.hex() not in self._accepted or each.told is Told.NEVER_SEEN)
-            for each in history
-        )
 
     def verified(self) -> None:
         """The auditor, with the head beside the keys, finds nothing but runs that died."""

@@ -3,11 +3,12 @@
     RELIABILITY_RESULTS=tests/results .venv/bin/pytest --long tests/killed     # each long form leaves a JSON file there
     .venv/bin/python -m tests.reliability                                      # the page, from every file in tests/results
 
-A file is one part, any name with `.json`; `record` writes it, and so may any other test:
+A file is one part, any name with `.json`; `record` writes it, `collect` adds to it, and so may any other test:
     {"rows": [{"fault": "...", "runs": 1, "wrong": 0, "mutants": null, "caught": null, "leaks": null}], "clocks": [], "at": "2026-11-25"}
 Whatever a part does not count is left out of its rows. A test that fails leaves no file: there are no rows of failures.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -69,13 +70,30 @@ class Part:
     at: str = ""
 
 
-def record(name: str, rows: list[Row], clocks: list[Clock] | None = None) -> None:
-    """Leave a part, when somebody asked for it."""
-    folder = os.environ.get(PLACE)
+def record(name: str, rows: list[Row], clocks: list[Clock] | None = None, folder: str | None = None) -> None:
+    """Leave a part, when somebody asked for it, or named the folder here."""
+    folder = folder or os.environ.get(PLACE)
     if folder:
         part = Part(rows, clocks or [], datetime.now(UTC).date().isoformat())
         Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{name}.json").write_text(json.dumps(asdict(part), indent=1) + "\n", "utf-8")
+
+
+def collect(name: str, rows: list[Row], folder: str | None = None) -> None:
+    """Leave rows in a part that several processes fill, one after the other or at once: a row replaces an earlier one of the same fault."""
+    folder = folder or os.environ.get(PLACE)
+    if not folder:
+        return
+    path = Path(folder) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    turn = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        earlier = [Row(**row) for row in json.loads(path.read_text("utf-8"))["rows"]] if path.exists() else []
+        found = {row.fault: row for row in [*earlier, *rows]}
+        record(name, sorted(found.values(), key=lambda row: row.fault), folder=folder)
+    finally:
+        os.close(turn)
 
 
 def parts(folder: Path) -> Iterator[Part]:

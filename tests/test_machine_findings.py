@@ -6,8 +6,11 @@ from datetime import timedelta
 import pytest
 from machine import Machine
 from machine_people import PEOPLE, first_world
-from machine_platform import Fault
+from machine_platform import Fault, Request
 from machine_settings import GOOGLE, META
+from machine_truth import digest_of
+
+from nestaudience.vocabulary import Operation, Recipient
 
 HOUR = timedelta(hours=1)
 
@@ -70,4 +73,55 @@ def test_a_list_of_one_person_is_served(history: Machine) -> None:
     history.site.store.world = history.life.happens("withdraw", history.site.store.world, "b3", history.site.clock.real, 0)
     night(history)
     assert history.site.platforms[GOOGLE].members(remote.list_id) == frozenset()
+    history.converge()
+
+
+@pytest.mark.parametrize("again", [0, 2])
+def test_an_addition_waits_for_a_removal_of_which_nobody_knows_the_end(history: Machine, again: int) -> None:
+    """The answer of a removal is lost; it waits at the platform. She consents again, perhaps after a second removal was done and she was forgotten.
+    An addition at once used to be undone by the first removal, while the ledger had her as confirmed.
+    """
+    site, life = history.site, history.life
+    night(history)
+    night(history)
+    site.platforms[META].lag = 30 * HOUR
+    fail(history, META, Fault.LOST_AFTER)
+    site.store.world = life.happens("withdraw", site.store.world, "a1", site.clock.real, 0)
+    night(history)
+    for _ in range(again):
+        night(history)
+    site.store.world = life.happens("grant", site.store.world, "a1", site.clock.real, 0)
+    night(history)
+    night(history, hours=49)
+    history.converge()
+
+
+def test_nobody_joins_in_the_run_that_ordered_her_off(history: Machine) -> None:
+    """She says no while a run is at work, and yes, minutes later, before her own half of the batch is sent: the removal may still be on its way."""
+    site, life = history.site, history.life
+    fail(history, GOOGLE, Fault.LOST_BEFORE)
+    fail(history, META, Fault.PARTLY)
+    night(history)
+    hers = {
+        digest_of(Recipient.META, row["email"]): row["account_id"]
+        for row in site.store.world.account
+        if row["controller_id"] == "c1"
+    }
+    who = hers[max(digest for digest in hers if digest is not None)]
+    site.platforms[META].lag = 30 * HOUR
+    fail(history, META, Fault.LOST_AFTER)
+    said: list[tuple[str, Operation]] = []
+    heard = site.heard
+
+    def speaks(name: str, request: Request) -> None:
+        heard(name, request)
+        said.append((name, request.operation))
+        word = {1: "withdraw", 2: "grant"}.get(len(said), "")
+        if word:
+            site.clock.real += timedelta(minutes=6)
+            site.store.world = life.happens(word, site.store.world, str(who), site.clock.real, 0)
+
+    site.heard = speaks
+    night(history, hours=49)
+    assert said[:3] == [(GOOGLE, Operation.ADD), (META, Operation.REMOVE), (META, Operation.ADD)]
     history.converge()

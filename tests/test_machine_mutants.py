@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from machine_mutants import MUTANTS, Mutant, hunted, mutilated
 
+from tests.reliability import Row, collect
+
 HISTORIES, SEEDS = 60, (1, 2, 3)
 QUICK = {"marked after sending", "the last look keeps everybody", "forgotten before the removal is answered"}
 
@@ -23,10 +25,11 @@ def test_every_mutant_is_caught(mutant: Mutant, tmp_path: Path) -> None:
     assert code == 1, "nothing was found"
     assert "AssertionError: " in said, said[-2000:]
     assert "machine_truth.py" in said or "machine.py" in said
+    collect("mutants", [Row(f"mutant: {mutant.name}", wrong=None, mutants=1, caught=1)])
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 12
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 18
     assert {mutant.name for mutant in MUTANTS} >= QUICK
 
 

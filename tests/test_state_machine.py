@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from machine import STEPS, Machine
+from machine import STEPS, Machine, tell
 
 SHORT, LONG = 40, 4_000
 _HOW = settings(stateful_step_count=STEPS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -22,3 +22,4 @@ def test_many_histories() -> None:
     """New ones every time; MACHINE_HISTORIES says another number of them."""
     histories = int(os.environ.get("MACHINE_HISTORIES", LONG))
     run_state_machine_as_test(Machine, settings=settings(_HOW, max_examples=histories, stateful_step_count=2 * STEPS))
+    tell(histories, 2 * STEPS, "new seeds")

@@ -1,10 +1,19 @@
-"""What is read from the rows of a list's additions: which of them go again in halves, and what their grants cover. It sends nothing."""
+"""What is read from the rows of a list's additions: who is kept, which of them go again in halves, and what their grants cover. It sends nothing."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nestaudience.destinations.port import ConsentSignals
 from nestaudience.errors import MustStop
+
+
+def staying(rows: pa.Table, keep: pa.BooleanArray, left: list[pa.ChunkedArray]) -> pa.Table:
+    """The rows that the last look keeps, but those whose `digest` was ordered off the list earlier in this run: a consent that came back since then
+    waits for the next run, because the removal may still be on its way.
+    """
+    gone = pa.chunked_array([chunk.storage for column in left for chunk in column.chunks], pa.binary(16))
+    here = pa.chunked_array([chunk.storage for chunk in rows.column("digest").chunks], pa.binary(16))
+    return rows.filter(pc.and_not(keep, pc.is_in(here, value_set=gone)))
 
 
 def tried_before(rows: pa.Table) -> tuple[pa.Table, dict[int, list[pa.Table]]]:

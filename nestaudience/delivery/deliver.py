@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
 from nestaudience.config.settings import Audience
-from nestaudience.delivery.added_rows import signals_of, tried_before
+from nestaudience.delivery.added_rows import signals_of, staying, tried_before
 from nestaudience.delivery.answers import Answer, answer_of
 from nestaudience.delivery.clocks import RemovalTimes
 from nestaudience.delivery.guard import inspect
@@ -132,6 +132,7 @@ class Delivery:
         self._salts = salts
         self._look = look
         self._tools = tools
+        self._left: list[pa.ChunkedArray] = []
         self.sent = Sent()
 
     def remove(self, intent: Callable[[str, Operation, int], None]) -> None:
@@ -194,7 +195,7 @@ class Delivery:
         if self._tools.clock() - look.at > LOOK_LASTS:  # the removals took long: look again, there are none left now
             look = self._look.at_batch(self._line.audience.rule, rows)
             self._leave_now(transfer, look.leaving)
-        kept = rows.filter(look.keep)
+        kept = staying(rows, look.keep, self._left)
         self.sent.kept_back += rows.num_rows - kept.num_rows
         if not kept.num_rows:
             return
@@ -400,7 +401,8 @@ class Delivery:
         engine.unregister("just_sent")
 
     def _mark_leaving(self, rows: pa.Table) -> None:
-        """Whoever is being removed is not found by the next look again."""
+        """Whoever is being removed is not found by the next look again, and does not join in this run."""
+        self._left.append(rows.column("digest"))
         engine = self._delta.screened.connection
         number = self._delta.screened.number(self._line.audience.key)
         engine.register("just_left", rows)

@@ -41,7 +41,7 @@ class Held:
         }
         columns |= {name: _uuid(self.rows.column(name)) for name in ("account_token", "person_token")}
         columns["digest"] = _uuid(self.rows.column("digest_token"))
-        flags = ("confirmed", "in_flight", "removing", "owed")
+        flags = ("confirmed", "in_flight", "removing", "owed", "unanswered")
         columns |= {name: pc.cast(self.rows.column(name), pa.bool_()) for name in flags}
         columns["again"] = _one(self.rows.column("again"))
         table = pa.table([columns[name] for name in HELD_SCHEMA.names], schema=HELD_SCHEMA)

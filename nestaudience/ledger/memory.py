@@ -87,35 +87,47 @@ class OpenBatch:
     people: int
 
 
+_NUMBERS: Final = ("member_id", "list_no", "batch_added", "position")
+_FLAGS: Final = ("confirmed", "in_flight", "removing", "owed", "unanswered", "again")
 HELD_FIELDS: Final = pa.schema(
-    [
-        (name, pa.int64())
-        for name in ("member_id", "list_no", "batch_added", "position", "confirmed", "in_flight", "removing", "owed", "again")
-    ]
+    [(name, pa.int64()) for name in (*_NUMBERS, *_FLAGS)]
     + [(name, TOKEN) for name in ("account_token", "person_token", "digest_token")]
     + [("sealed_digest", pa.binary(32))]
 )
 """One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full, or in part at the second try, and not yet due
 for a refresh (two thirds of the list's duration); `removing`: a removal is under way or waits for an earlier addition; `owed`: a removal was
-tried and must be tried again; `again`: the row's batch, when it was accepted in part at the first try, else 0."""
+tried and must be tried again; `unanswered`: one of which nobody knows what became of it may still act, so that an addition waits; `again`: the
+row's batch, when it was accepted in part at the first try, else 0. The row of somebody who is gone stays, `removing` and not `owed`, while
+`unanswered`."""
 
 _HELD: Final = """
 WITH news (news_no, news_state) AS (VALUES {news}),
-known AS (SELECT batch_no, operation, sent_at, attempt, coalesce(news_state, state) AS state,
+known AS (SELECT batch_no, list_no, transfer_id, operation, sent_at, attempt, coalesce(news_state, state) AS state,
                  CASE WHEN news_state <> 'unknown' THEN '{now}' ELSE settled_at END AS settled_at
           FROM batch LEFT JOIN news ON news_no = batch_no),
-added AS (SELECT *, CASE WHEN settled_at <> '' THEN settled_at ELSE {later} END AS certain_at FROM known WHERE operation = 'add')
+added AS (SELECT *, CASE WHEN settled_at <> '' THEN settled_at ELSE {later} END AS certain_at FROM known WHERE operation = 'add'),
+lost AS MATERIALIZED (SELECT list_no, batch_no, transfer_id FROM known
+                      WHERE operation = 'remove' AND state IN ('prepared', 'unknown') AND sent_at > '{silent}'),
+judged AS (
 SELECT m.member_id, m.list_no, m.batch_added, m.position,
        (a.state = 'confirmed' OR (a.state = 'partly' AND a.attempt > 1)) AND m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed,
        a.state = 'accepted' AND a.sent_at > '{silent}' AND m.batch_removed IS NULL AS in_flight,
-       coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), 0) AS removing,
-       m.batch_removed IS NOT NULL AS owed,
+       coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), 0) AS on_its_way,
+       m.batch_removed IS NOT NULL AS asked,
+       {unanswered} AS unanswered,
+       a.state IN ('refused', 'lapsed')
+       OR coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), 0) AS gone,
        CASE WHEN a.state = 'partly' AND a.attempt = 1 AND m.batch_removed IS NULL THEN m.batch_added ELSE 0 END AS again,
        m.account_token, m.person_token, m.digest_token, m.sealed_digest
 FROM membership m JOIN added a ON a.batch_no = m.batch_added JOIN remote_list l ON l.list_no = m.list_no
-LEFT JOIN known r ON r.batch_no = m.batch_removed
-WHERE a.state NOT IN ('refused', 'lapsed') AND NOT coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), 0)
+LEFT JOIN known r ON r.batch_no = m.batch_removed)
+SELECT m.*, on_its_way OR gone AS removing, asked AND NOT gone AS owed FROM judged m WHERE (unanswered OR NOT gone)
 """
+
+_UNANSWERED: Final = """m.batch_removed IS NOT NULL AND EXISTS (
+         SELECT 1 FROM lost u WHERE u.list_no = m.list_no AND u.batch_no > m.batch_added
+         AND (u.batch_no = m.batch_removed OR (u.batch_no < m.batch_removed AND u.transfer_id <> r.transfer_id)))"""
+"""A row remembers its last removal only: every lost one between its addition and that one may have named it; but one transfer names nobody twice."""
 
 _OPEN: Final = """
 WITH doubt AS MATERIALIZED (
@@ -124,7 +136,7 @@ WITH doubt AS MATERIALIZED (
 SELECT d.list_no, b.batch_no, b.batch_id, b.operation, b.state, b.sent_at, count(*)
 FROM (SELECT h.list_no, h.digest_token, max(coalesce(m.batch_removed, h.batch_added)) AS latest, max(h.confirmed) AS sure
       FROM ({held}) h CROSS JOIN membership m ON m.member_id = h.member_id
-      WHERE (h.list_no, h.digest_token) IN (SELECT list_no, digest_token FROM doubt) GROUP BY h.list_no, h.digest_token) d
+      WHERE NOT h.gone AND (h.list_no, h.digest_token) IN (SELECT list_no, digest_token FROM doubt) GROUP BY h.list_no, h.digest_token) d
 JOIN batch b ON b.batch_no = d.latest
 WHERE b.operation = 'remove' OR NOT d.sure
 GROUP BY b.batch_no ORDER BY b.batch_no
@@ -132,15 +144,14 @@ GROUP BY b.batch_no ORDER BY b.batch_no
 
 _GONE: Final = """
 DELETE FROM membership WHERE member_id IN (
+  WITH lost AS MATERIALIZED (SELECT list_no, batch_no, transfer_id FROM batch
+                             WHERE operation = 'remove' AND state IN ('prepared', 'unknown') AND sent_at > '{silent}')
   SELECT m.member_id FROM membership m JOIN batch a ON a.batch_no = m.batch_added LEFT JOIN batch r ON r.batch_no = m.batch_removed
-  WHERE a.state IN ('refused', 'lapsed') OR r.state = 'lapsed'
-     OR (r.state = 'confirmed' AND r.sent_at >= CASE WHEN a.settled_at <> '' THEN a.settled_at ELSE {later} END))
+  WHERE (a.state IN ('refused', 'lapsed') OR r.state = 'lapsed'
+     OR (r.state = 'confirmed' AND r.sent_at >= CASE WHEN a.settled_at <> '' THEN a.settled_at ELSE {later} END)) AND NOT ({unanswered}))
 """
 
-
-_TOUCHED: Final = (
-    f"m.batch_removed IS NOT NULL OR m.account_token IN ({token_set('accounts')}) OR m.person_token IN ({token_set('persons')})"
-)
+_TOUCHED: Final = f"m.asked OR m.account_token IN ({token_set('accounts')}) OR m.person_token IN ({token_set('persons')})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,15 +302,14 @@ class Memory:
         return pa.Table.from_batches(batches, HELD_FIELDS)
 
     def forget_gone(self, now: datetime) -> int:
-        """Drop rows whose removal is confirmed, and rows of batches that had no effect; how many."""
-        del now
-        statement = _GONE.format(later=_plus_silence("a.sent_at"))
+        """Drop rows whose removal is confirmed, and rows of batches that had no effect; how many. While a lost removal may act, its people stay."""
+        statement = _GONE.format(later=_plus_silence("a.sent_at"), silent=utc_text(now - SILENCE), unanswered=_UNANSWERED)
         return int(write(self.engine, lambda c: c.execute(sa.text(statement)).rowcount))
 
     def sizes(self, now: datetime) -> dict[int, int]:
         """List number -> how many distinct digests it may hold."""
         found: dict[int, list[np.ndarray]] = {}
-        query = f"SELECT member_id, list_no, digest_token FROM ({_held_query(now, {})})"  # noqa: S608 (ours)
+        query = f"SELECT member_id, list_no, digest_token FROM ({_held_query(now, {})}) WHERE NOT gone"  # noqa: S608 (ours)
         for page in read_pages(self.engine, query, "member_id", ("list_no",), {"digest_token": 16}):
             halves = np.frombuffer(packed_bytes(page.binaries["digest_token"]), np.uint64).reshape(-1, 2)
             for list_no in np.unique(page.numbers["list_no"]):
@@ -360,7 +370,8 @@ def _held_query(now: datetime, news: Mapping[int, str]) -> str:
     at = utc_text(now)
     # Two thirds of a day are 16 hours.
     due = f"strftime('%Y-%m-%dT%H:%M:%S', '{at}', '-' || (l.membership_days * 16) || ' hours') || '{at[19:]}'"
-    return _HELD.format(news=rows, now=at, silent=utc_text(now - SILENCE), later=_plus_silence("sent_at"), due=due)
+    silent, later = utc_text(now - SILENCE), _plus_silence("sent_at")
+    return _HELD.format(news=rows, now=at, silent=silent, later=later, due=due, unanswered=_UNANSWERED)
 
 
 def _plus_silence(column: str) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,8 +64,7 @@ def open_engine(limits: EngineLimits) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def run_file(connection: duckdb.DuckDBPyConnection, package: str, name: str) -> None:
     """Run one SQL file of the package. Raises `MustStop` when the engine fails: its own words could quote a value."""
-    script = (resources.files(package) / "sql" / name).read_text("utf-8")
-    failed = False
+    script, failed = _script(package, name), False
     try:
         connection.execute(script)
     except duckdb.Error:
@@ -72,6 +73,11 @@ def run_file(connection: duckdb.DuckDBPyConnection, package: str, name: str) -> 
         raise MustStop(
             "engine_failed", name, "nothing was sent; see the memory and spill settings, then report the file and version"
         )
+
+
+@cache
+def _script(package: str, name: str) -> str:
+    return (resources.files(package) / "sql" / name).read_text("utf-8")
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> pa.Table:
@@ -97,8 +103,7 @@ def uuid_to_tokens(column: pa.ChunkedArray) -> pa.Array:
 
 def prepare(connection: duckdb.DuckDBPyConnection, rules: Rules, audiences: Iterable[AudienceRule], now: datetime) -> None:
     """Tell the engine the rules, the registered texts, the sources, the audiences and the time (UTC)."""
-    for reason in Reason:
-        connection.execute(f"CREATE OR REPLACE MACRO r_{reason.value}() AS {reason.bit}::UBIGINT")
+    connection.execute(";".join(f"CREATE OR REPLACE MACRO r_{reason.value}() AS {reason.bit}::UBIGINT" for reason in Reason))
     variables: dict[str, Any] = {
         "now": naive(now),
         "skew": rules.skew,
@@ -152,5 +157,5 @@ def _texts(connection: duckdb.DuckDBPyConnection, rules: Rules) -> None:
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
     if rows:
-        marks = ", ".join("?" for _ in rows[0])
-        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 (table names are ours)
+        marks = ", ".join([f"({', '.join('?' for _ in rows[0])})"] * len(rows))
+        connection.execute(f"INSERT INTO {table} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608 (table names are ours)

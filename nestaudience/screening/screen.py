@@ -40,11 +40,13 @@ HELD_SCHEMA: Final = pa.schema(
         ("in_flight", pa.bool_()),
         ("removing", pa.bool_()),
         ("owed", pa.bool_()),
+        ("unanswered", pa.bool_()),
         ("again", pa.int64()),
     ]
 )
-"""What the lists are held to hold. `held_no` numbers the rows; `in_flight`: added, not yet answered;
-`removing`: a removal is under way; `owed`: one was tried and must be tried again; `again`: the batch that is tried once more, or 0."""
+"""What the lists are held to hold, flags as in the ledger's `HELD_FIELDS`. `held_no` numbers the rows; `in_flight`: added, not yet answered;
+`removing`: a removal is under way; `owed`: one was tried and must be tried again; `unanswered`: a lost one may still act; `again`: the batch that
+is tried once more, or 0."""
 
 KNOWN_NO_SCHEMA: Final = pa.schema(
     [

@@ -47,6 +47,7 @@ class Row:
     in_flight: bool
     removing: bool
     owed: bool
+    unanswered: bool
     again: int
 
 
@@ -70,13 +71,15 @@ MEMBERS = st.lists(
     max_size=12,
     unique_by=lambda m: (m.audience, m.account),
 )
-NOTHING = (False, False, False, False)
+NOTHING = (False, False, False, False, False)
 STATES = st.sampled_from(
     [
-        (True, False, False, False),
-        (False, True, False, False),
-        (False, False, True, True),
-        (False, False, False, True),
+        (True, False, False, False, False),
+        (False, True, False, False, False),
+        (False, False, True, True, False),
+        (False, False, False, True, False),
+        (False, False, False, True, True),
+        (False, False, True, False, True),
         NOTHING,
     ]
 )
@@ -127,7 +130,7 @@ def screened(engine: duckdb.DuckDBPyConnection, members: list[Member], rows: lis
             },
             **{
                 name: pa.array([getattr(r, name) for r in rows], pa.bool_())
-                for name in ("confirmed", "in_flight", "removing", "owed")
+                for name in ("confirmed", "in_flight", "removing", "owed", "unanswered")
             },
             "again": pa.array([r.again for r in rows], pa.int64()),
         },
@@ -200,7 +203,8 @@ def by_hand(members: list[Member], rows: list[Row], audience: int, orders: Order
             moved = now is not None and now[0] != row.digest
             if row.owed or moved or (now is not None and now[1] & NO_MASK):
                 noes.add(digest)
-    blocked = {row.digest for row in mine if (row.confirmed and not orders.resend) or row.in_flight or row.removing}
+    under_way = {row.digest for row in mine if row.in_flight or row.removing or row.unanswered}
+    blocked = under_way | {row.digest for row in mine if row.confirmed and not orders.resend}
     left = set(of) - noes
     return Expected(noes, left & ordered, left - ordered, wanted - blocked)
 

@@ -23,6 +23,7 @@ from nestaudience.vocabulary import AudienceKey, Environment, Operation
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
 STATES = ("prepared", "accepted", "confirmed", "partly", "refused", "unknown", "lapsed")
 SETTLED = {"confirmed", "partly", "refused", "lapsed"}
+FLAGS = ("confirmed", "in_flight", "removing", "owed", "unanswered")
 
 
 @pytest.fixture
@@ -124,9 +125,10 @@ def model(pair: Pair, now: datetime) -> dict[str, int] | None:
     gone = (
         pair.add in {"refused", "lapsed"} or pair.remove == "lapsed" or (pair.remove == "confirmed" and pair.removed >= certain)
     )
-    if gone:
-        return None
     fresh = now - SILENCE
+    unanswered = pair.remove in {"prepared", "unknown"} and pair.removed > fresh
+    if gone:
+        return dict.fromkeys(FLAGS, 0) | {"removing": 1, "unanswered": 1, "again": 0} if unanswered else None
     on_its_way = pair.remove == "accepted" and pair.removed > fresh
     waits = pair.remove == "confirmed" and now < certain
     return {
@@ -134,6 +136,7 @@ def model(pair: Pair, now: datetime) -> dict[str, int] | None:
         "in_flight": int(pair.add == "accepted" and pair.added > fresh and pair.remove is None),
         "removing": int(on_its_way or waits),
         "owed": int(pair.remove is not None),
+        "unanswered": int(unanswered),
         "again": int(pair.add == "partly" and pair.attempt == 1 and pair.remove is None),
     }
 
@@ -168,15 +171,46 @@ def test_every_state_of_an_addition_and_its_removal(memory: Memory) -> None:
 
     write(memory.engine, work)
     assert len(pairs) > 1000
-    flags = ("confirmed", "in_flight", "removing", "owed")
     expected = {n + 1: found for n, pair in enumerate(pairs) if (found := model(pair, NOW)) is not None}
     held = memory.held(NOW)
-    rows = held.select(["member_id", "batch_added", "again", *flags]).to_pylist()
+    rows = held.select(["member_id", "batch_added", "again", *FLAGS]).to_pylist()
     assert all(row["again"] in (0, row["batch_added"]) for row in rows)
-    got = {row["member_id"]: {**{flag: row[flag] for flag in flags}, "again": int(row["again"] > 0)} for row in rows}
+    got = {row["member_id"]: {**{flag: row[flag] for flag in FLAGS}, "again": int(row["again"] > 0)} for row in rows}
     assert got == expected
+    gone = sum(1 for row in expected.values() if row["removing"] and not row["owed"])
+    assert gone > 0
+    assert sum(memory.sizes(NOW).values()) == 1 < len(expected) - gone  # they are all one digest
     assert memory.forget_gone(NOW) == len(pairs) - len(expected)
     assert memory.held(NOW).equals(held)
+
+
+@pytest.mark.parametrize("state", ["prepared", "unknown", "accepted", "refused", "confirmed"])
+@pytest.mark.parametrize(("transfer", "hours"), [("u", 47), ("u", 49), ("t", 47)])
+def test_an_earlier_removal_without_an_answer_is_remembered(memory: Memory, state: str, transfer: str, hours: int) -> None:
+    """One removal is lost, the next one is confirmed: until the first one cannot act any more, an addition waits. Nobody is counted as held for it,
+    and whoever was asked off in another part of the same transfer waits for nothing.
+    """
+    list_no, lost = bound(memory), NOW - timedelta(hours=hours)
+
+    def work(connection: Any) -> None:
+        memory.prepare_batch(
+            connection, batch(1, list_no, "add", "confirmed", NOW - timedelta(hours=90), NOW - timedelta(hours=89))
+        )
+        memory.add_members(connection, list_no, 1, columns(2, 1))
+        memory.prepare_batch(connection, batch(2, list_no, "remove", state, lost) | {"transfer_id": transfer})
+        memory.mark_removed(connection, [1], 2)
+        memory.prepare_batch(connection, batch(3, list_no, "remove", "confirmed", lost, NOW))
+        memory.mark_removed(connection, [1], 3)
+
+    write(memory.engine, work)
+    waits = state in {"prepared", "unknown"} and (transfer, hours) == ("u", 47)
+    assert memory.forget_gone(NOW) == (0 if waits else 1)
+    rows = memory.held(NOW).select(["member_id", *FLAGS]).to_pylist()
+    gone = [dict.fromkeys(FLAGS, 0) | {"member_id": 1, "removing": 1, "unanswered": 1}] if waits else []
+    assert rows == [*gone, dict.fromkeys(FLAGS, 0) | {"member_id": 2, "confirmed": 1}]
+    assert memory.sizes(NOW) == {list_no: 1}
+    assert memory.open_batches(NOW) == ()
+    assert memory.forget_gone(NOW + timedelta(hours=1)) == (1 if waits else 0)
 
 
 def test_news_are_seen_before_they_are_written(memory: Memory) -> None:

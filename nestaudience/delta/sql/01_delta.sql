@@ -13,12 +13,12 @@ WHERE c.mask = 0 AND NOT list_contains(getvariable('emptied'), c.audience_no)
 AND NOT EXISTS (SELECT 1 FROM ordered o WHERE o.audience_no = c.audience_no AND o.digest = c.digest) GROUP BY c.audience_no, c.digest;
 
 -- Additions are measured against what is confirmed or on its way, where everybody is sent once more against what is on its way; who may be there all
--- the same is only refreshed. While a removal is on its way, an addition could overtake it, and waits.
+-- the same is only refreshed. While a removal is on its way, or one of which nobody knows the end may still act, an addition could overtake it, and waits.
 CREATE OR REPLACE TABLE addition AS
 SELECT w.*, rank AS place, EXISTS (SELECT 1 FROM held WHERE held.audience_no = w.audience_no AND held.digest = w.digest) AS refresh,
        coalesce((SELECT max(again) FROM held WHERE held.audience_no = w.audience_no AND held.digest = w.digest), 0) AS again
 FROM (SELECT *, row_number() OVER (PARTITION BY audience_no ORDER BY digest) - 1 AS rank FROM wanted) w
-ANTI JOIN (SELECT audience_no, digest FROM held WHERE (confirmed AND NOT getvariable('resend')) OR in_flight OR removing) h
+ANTI JOIN (SELECT audience_no, digest FROM held WHERE (confirmed AND NOT getvariable('resend')) OR in_flight OR removing OR unanswered) h
 ON h.audience_no = w.audience_no AND h.digest = w.digest;
 
 -- Removals are measured against everything that may be there. A removal is a no if any of its reasons is, if the address was changed, or if it

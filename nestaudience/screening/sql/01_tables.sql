@@ -38,5 +38,5 @@ CREATE OR REPLACE TABLE member (
 -- What the lists are held to hold, by account: these people are judged too, whether or not a segment still names them.
 CREATE OR REPLACE TABLE held (
     audience_no INTEGER, held_no BIGINT, account_token UUID, person_token UUID, digest UUID, confirmed BOOLEAN, in_flight BOOLEAN,
-    removing BOOLEAN, owed BOOLEAN, again BIGINT
+    removing BOOLEAN, owed BOOLEAN, unanswered BOOLEAN, again BIGINT
 );
