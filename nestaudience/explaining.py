@@ -24,6 +24,7 @@ from nestaudience.ledger.entries import Context, EntryType, Value, uuid7
 from nestaudience.ledger.lease import WRITER, leased
 from nestaudience.ledger.memory import Touched
 from nestaudience.parts import Parts
+from nestaudience.remembering import recall
 from nestaudience.screening.engine import TOKEN, open_engine
 from nestaudience.screening.intake import Intake
 from nestaudience.screening.screen import screen
@@ -97,7 +98,8 @@ def _judged(parts: Parts, person: Person, held: Held, snapshot: Snapshot, now: d
     rules, tokens = parts.settings.rules(), parts.tokens.of_accounts(ids).to_pylist()
     with open_engine(parts.limits) as engine:
         asked = [audience.rule for audience in audiences]
-        screened = screen(engine, read, rules=rules, audiences=asked, tokens=parts.tokens, now=now, held=held.for_engine(numbers))
+        mine, known = held.for_engine(numbers), recall(parts)
+        screened = screen(engine, read, rules=rules, audiences=asked, tokens=parts.tokens, now=now, held=mine, recall=known)
         events, answers = trace(screened, tokens)
     accounts = tuple((account, owners.get(account) or "") for account in ids.to_pylist())
     on_lists = {audiences[numbers[list_no]].key: state for list_no, state in _states(held).items() if list_no in numbers}

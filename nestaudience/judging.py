@@ -28,6 +28,7 @@ from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import RECOVERING, RemoteList
 from nestaudience.parts import Parts
 from nestaudience.releasing import RELEASES, standing
+from nestaudience.remembering import recall
 from nestaudience.screening.engine import open_engine
 from nestaudience.screening.intake import Intake, read_all
 from nestaudience.screening.screen import Screened, screen
@@ -94,6 +95,7 @@ def judge(
             tokens=parts.tokens,
             now=now,
             held=held.for_engine(numbers),
+            recall=recall(parts),
             progress=lambda view, rows: note("read", view, rows),
         )
         # (4) What would leave and join, and what holds it.

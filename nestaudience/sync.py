@@ -24,10 +24,9 @@ from pathlib import Path
 import nestaudience
 from nestaudience.accepting import approval_fields, config_fields
 from nestaudience.config.load import to_text
-from nestaudience.config.settings import Audience
 from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
-from nestaudience.delivery.fields import funnel_fields, intent_fields
+from nestaudience.delivery.fields import funnel_fields, intent_fields, texts_for
 from nestaudience.delivery.filling import fill, opened
 from nestaudience.delivery.last_look import LastLook
 from nestaudience.delivery.lists import (
@@ -52,6 +51,7 @@ from nestaudience.ledger.log import NewEntry, TransferLog
 from nestaudience.lists_anew import lists_anew
 from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs gets one
 from nestaudience.parts import Parts
+from nestaudience.remembering import remember
 from nestaudience.small_lists import retire_small
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, KillSwitch, Mode, Operation, Purpose, RunId, RunKind
 from nestaudience.withdrawals import judge_withdrawals, watermarks
@@ -192,6 +192,7 @@ class Run:
             if self.job.since is None:  # a small look has no funnel
                 entries.append((EntryType.FUNNEL, self._context(audience.controller.key), funnel_fields(plan)))
         self.log.append(entries)
+        remember(self.parts, judged.screened, self.log, self._context(""), self.started)
         self._stop_elsewhere()
         if any(plan.removals_to_send for plan in judged.plans):
             self._marks = watermarks(self.log)
@@ -372,20 +373,10 @@ class Run:
         def record(transfer: str, operation: Operation, people: int) -> None:
             fields = intent_fields(audience, self.judged.remotes[key], transfer, operation, people, purpose)
             if operation is Operation.ADD:
-                fields |= {"consent_texts": self._texts_for(audience)}
+                fields |= {"consent_texts": texts_for(audience, self.parts.settings)}
             self.log.append_and_seal([(EntryType.TRANSFER_INTENT, self._context(audience.controller.key), fields)])
 
         return record
-
-    def _texts_for(self, audience: Audience) -> list[str]:
-        """The texts under which somebody of this audience may have consented."""
-        return sorted(
-            text.version
-            for text in self.parts.settings.texts
-            if Purpose.AD_MATCHING in text.purposes
-            and audience.controller.key in text.controllers
-            and audience.recipient.key in text.recipients
-        )
 
     def _context(self, controller: str) -> Context:
         settings = self.parts.settings

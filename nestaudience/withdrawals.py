@@ -31,6 +31,7 @@ from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import Touched
 from nestaudience.parts import Parts
+from nestaudience.remembering import recall
 from nestaudience.screening.engine import TOKEN, open_engine
 from nestaudience.screening.intake import Intake
 from nestaudience.screening.screen import Screened, screen
@@ -94,12 +95,19 @@ def judge_withdrawals(
     numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
     segments = frozenset((audience.controller.key, audience.segment.code) for audience in audiences)
     failures: list[NestAudienceError] = []
+    remembered = recall(parts)
     with open_engine(parts.limits) as engine:
 
         def judged_by(held: Held, read: Callable[[Intake], None]) -> Screened:
-            rules, engine_held = [audience.rule for audience in audiences], held.for_engine(numbers)
             return screen(
-                engine, read, rules=parts.settings.rules(), audiences=rules, tokens=parts.tokens, now=now, held=engine_held
+                engine,
+                read,
+                rules=parts.settings.rules(),
+                audiences=[audience.rule for audience in audiences],
+                tokens=parts.tokens,
+                now=now,
+                held=held.for_engine(numbers),
+                recall=remembered,
             )
 
         found: tuple[Held, Screened] | None = None

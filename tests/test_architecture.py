@@ -43,11 +43,26 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accepting": WORDS | {"config", "delta.approvals", "ledger.entries"},
     "jobs": WORDS | {"config.settings"},
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
+    "remembering": WORDS | {"hashing", "screening", "ledger", "parts"},
     "releasing": WORDS | {"delta", "ledger", "parts", "jobs"},
     "judging": WORDS
     | STORE
-    | {"interrupting", "hashing", "screening", "delta", "delivery", "ledger", "config", "parts", "jobs", "releasing"},
-    "withdrawals": WORDS | STORE | {"judging", "screening", "delta", "delivery", "ledger", "config.settings", "parts", "jobs"},
+    | {
+        "interrupting",
+        "hashing",
+        "screening",
+        "delta",
+        "delivery",
+        "ledger",
+        "config",
+        "parts",
+        "jobs",
+        "releasing",
+        "remembering",
+    },
+    "withdrawals": WORDS
+    | STORE
+    | {"judging", "screening", "delta", "delivery", "ledger", "config.settings", "parts", "jobs", "remembering"},
     "sync": WORDS
     | {
         "accepting",
@@ -56,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "withdrawals",
         "lists_anew",
         "small_lists",
+        "remembering",
         "outcome",
         "hashing",
         "screening",
@@ -90,7 +106,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "audiences": WORDS | {"status", "config", "ledger", "destinations.port"},
     "preview": WORDS | {"judging", "parts", "jobs", "ledger"},
     "finding": WORDS | STORE | {"hashing"},
-    "explaining": WORDS | STORE | {"finding", "judging", "jobs", "parts", "delivery", "ledger", "hashing", "screening"},
+    "explaining": WORDS
+    | STORE
+    | {"finding", "judging", "jobs", "parts", "delivery", "ledger", "hashing", "screening", "remembering"},
     "sentences": WORDS | {"screening.tracing"},
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},

@@ -1,12 +1,12 @@
 """What the log says of an audience's plan and of a transfer, as fields of entries: keys and counts. It writes nothing."""
 
 from nestaudience.config.policy import PurposeTable
-from nestaudience.config.settings import Audience
+from nestaudience.config.settings import Audience, Settings
 from nestaudience.delta.plan import AudiencePlan
 from nestaudience.hashing.addresses import NORMALISER_VERSION
 from nestaudience.ledger.entries import Value
 from nestaudience.ledger.memory import RemoteList
-from nestaudience.vocabulary import Operation, Recipient
+from nestaudience.vocabulary import Operation, Purpose, Recipient
 
 
 def funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
@@ -65,3 +65,14 @@ def intent_fields(
         "planned_removals": 0 if adds else people,
         "planned_additions": people if adds else 0,
     }
+
+
+def texts_for(audience: Audience, settings: Settings) -> list[str]:
+    """The texts under which somebody of this audience may have consented."""
+    return sorted(
+        text.version
+        for text in settings.texts
+        if Purpose.AD_MATCHING in text.purposes
+        and audience.controller.key in text.controllers
+        and audience.recipient.key in text.recipients
+    )

@@ -167,7 +167,7 @@ def _leaving(engine: duckdb.DuckDBPyConnection, audience: AudienceRule, touched:
         engine,
         """WITH judged AS (
                SELECT t.*, CASE WHEN $recipient = 'google' THEN a.google ELSE a.meta END
-                           | flag($orders AND a.analysis, r_analysis_objected()) AS mask,
+                           | flag($orders, a.analysis) AS mask,
                       NOT a.gone AND coalesce(CASE WHEN $recipient = 'google' THEN a.digest_google ELSE a.digest_meta END <> t.digest, false) AS moved
                FROM touched t LEFT JOIN answer a ON a.account_token = t.account_token AND a.controller = $controller),
            staying AS (SELECT DISTINCT digest FROM candidate WHERE mask = 0)

@@ -23,20 +23,22 @@ class HashedColumns:
 
     `digests`: by recipient, null where the address is missing or invalid for that recipient. `person_token`: 16 bytes, null
     only where no canonical form exists. `digest_token`: by recipient, 16 bytes, null where the digest is. `unusable`: by
-    recipient, boolean without nulls, true where an address was read and gives no digest for that recipient.
+    recipient, boolean without nulls, true where an address was read and gives no digest for that recipient. `kept_tokens`: the
+    person's token by each further key that was asked for, in their order, null as `person_token`.
     """
 
     digests: Mapping[Recipient, Digests]
     person_token: pa.FixedSizeBinaryArray = field(repr=False)
     digest_token: Mapping[Recipient, pa.FixedSizeBinaryArray] = field(repr=False)
     unusable: Mapping[Recipient, pa.BooleanArray] = field(repr=False)
+    kept_tokens: tuple[pa.FixedSizeBinaryArray, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if not self.digests.keys() == self.digest_token.keys() == self.unusable.keys():
             raise ValueError("digests, their tokens and the unusable rows name the same recipients")
         if any(digests.recipient is not recipient for recipient, digests in self.digests.items()):
             raise ValueError("digests stand under their own recipient")
-        if any(column.type != TOKEN_TYPE for column in (self.person_token, *self.digest_token.values())):
+        if any(column.type != TOKEN_TYPE for column in (self.person_token, *self.digest_token.values(), *self.kept_tokens)):
             raise TypeError("tokens have 16 bytes")
         columns = (*self.digests.values(), *self.digest_token.values(), *self.unusable.values())
         if any(len(column) != len(self) for column in columns):
@@ -46,14 +48,19 @@ class HashedColumns:
         return len(self.person_token)
 
 
-def hash_addresses(addresses: Addresses, tokens: Tokens, recipients: Iterable[Recipient]) -> HashedColumns:
-    """Normalise, digest and tokenise one batch of addresses for these recipients. Raises `TryAgain` when the engine fails."""
+def hash_addresses(
+    addresses: Addresses, tokens: Tokens, recipients: Iterable[Recipient], kept: tuple[Tokens, ...] = ()
+) -> HashedColumns:
+    """Normalise, digest and tokenise one batch of addresses for these recipients, and by the keys of what is kept. Raises `TryAgain` when the engine
+    fails.
+    """
     normalised = normalise(addresses)
     read = pc.is_valid(addresses.reveal())
     digests = {recipient: Digests(sha256_column(normalised.forms[recipient].reveal()), recipient) for recipient in recipients}
     return HashedColumns(
         digests=digests,
         person_token=tokens.of_people(normalised.canonical.reveal()),
+        kept_tokens=tuple(each.of_people(normalised.canonical.reveal()) for each in kept),
         digest_token={recipient: tokens.of_digests(column) for recipient, column in digests.items()},
         unusable={recipient: pc.and_(read, pc.is_null(column.column)) for recipient, column in digests.items()},
     )

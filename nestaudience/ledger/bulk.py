@@ -7,6 +7,7 @@ rule.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from nestaudience.ledger.engine import read
 
 PAGE: Final = 65_536
+NO_TEXTS: Final[Mapping[str, pa.Array]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +36,28 @@ def insert_packed(
     count: int,
     *,
     packed: Mapping[str, pa.Array],
-    constants: Mapping[str, int],
+    constants: Mapping[str, int | str],
     position: str | None = None,
+    texts: Mapping[str, pa.Array] = NO_TEXTS,
 ) -> None:
-    """Insert `count` rows: `packed` fixed-width binary columns without nulls, `constants` the same for all, `position` numbered from 0.
+    """Insert `count` rows: `packed` fixed-width binary columns without nulls, `texts` such columns that hold words filled up with spaces (a lone `-`
+    is null in the table), `constants` the same for all, `position` numbered from 0.
 
     Table and column names are this program's own.
     """
-    columns = [*packed, *constants, *([position] if position else [])]
-    cuts = [f"substr(:{name}, n.i * {column.type.byte_width} + 1, {column.type.byte_width})" for name, column in packed.items()]
+    columns = [*packed, *texts, *constants, *([position] if position else [])]
+    cuts = [
+        f"substr(:{name}, n.i * {column.type.byte_width} + 1, {column.type.byte_width})"
+        for name, column in (*packed.items(), *texts.items())
+    ]
+    cuts = [*cuts[: len(packed)], *(f"nullif(rtrim(CAST({cut} AS TEXT)), '-')" for cut in cuts[len(packed) :])]
     values = [*cuts, *(f":{name}" for name in constants), *(["n.i"] if position else [])]
     statement = (
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :row_count) "  # noqa: S608 (names are ours)
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM n"
     )
     if count:
-        blobs = {name: packed_bytes(column) for name, column in packed.items()}
+        blobs = {name: packed_bytes(column) for name, column in (*packed.items(), *texts.items())}
         connection.execute(sa.text(statement), {**blobs, **constants, "row_count": count})
 
 

@@ -21,6 +21,7 @@ from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.digests import DIGEST_TYPE, Digests
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.screening.engine import TOKEN, run_file, tokens_to_uuid
+from nestaudience.screening.recall import Aliases, Recall
 from nestaudience.vocabulary import Recipient
 
 Progress = Callable[[str, int], None]
@@ -52,6 +53,7 @@ class Intake:
         tokens: Tokens,
         recipients: tuple[Recipient, ...],
         progress: Progress = lambda view, rows: None,
+        recall: Recall | None = None,
     ) -> None:
         self._connection = connection
         self._tokens = tokens
@@ -61,10 +63,11 @@ class Intake:
         self._account_ids: list[pa.Array] = []
         self._digests: dict[Recipient, list[pa.Array]] = {recipient: [] for recipient in recipients}
         self.counts: dict[str, int] = {}
+        self.aliases = Aliases(recall)
 
     def accounts(self, sheets: Iterator[Sheet]) -> None:
         """Fill `subject`; the people read are counted on, and numbered in the order in which they come."""
-        token_fields = ["account_token", "person_token", "digest_google", "digest_meta"]
+        token_fields = ["account_token", "person_token", "digest_google", "digest_meta", "kept_token"]
         schema = pa.schema(
             [(name, pa.uuid()) for name in token_fields]
             + [("row_no", pa.int64()), ("unusable_google", pa.bool_()), ("unusable_meta", pa.bool_())]
@@ -76,7 +79,9 @@ class Intake:
         facts, addresses = sheet.facts, sheet.addresses
         if addresses is None:
             raise TypeError("a sheet of accounts has addresses")
-        hashed = hash_addresses(addresses, self._tokens, self._recipients)
+        hashed = hash_addresses(addresses, self._tokens, self._recipients, self.aliases.keys)
+        account_token = self._tokens.of_accounts(facts.column("account_id"))
+        self.aliases.accounts(facts.column("account_id"), account_token)
         read = pc.fill_null(pc.equal(facts.column("email_read"), "1"), False)  # noqa: FBT003 (a value, not a switch)
         places = pc.cast(pc.cumulative_sum(pc.cast(read, pa.int64())), pa.int64())
         row_no = pc.if_else(read, pc.add(places, self._rows - 1), pa.scalar(None, pa.int64()))
@@ -85,8 +90,9 @@ class Intake:
         for recipient in self._recipients:
             self._digests[recipient].append(hashed.digests[recipient].column.filter(read))
         columns = {
-            "account_token": tokens_to_uuid(self._tokens.of_accounts(facts.column("account_id"))),
+            "account_token": tokens_to_uuid(account_token),
             "person_token": tokens_to_uuid(hashed.person_token),
+            "kept_token": tokens_to_uuid(self.aliases.people(hashed.kept_tokens, hashed.person_token)),
             "row_no": row_no,
         }
         for recipient in Recipient:
@@ -109,16 +115,19 @@ class Intake:
     def rights(self, sheets: Iterator[Sheet]) -> None:
         """Fill `rights`; an address that comes without an account becomes a token at once."""
         schema = pa.schema(
-            [("account_token", pa.uuid()), ("address_token", pa.uuid())] + [(name, pa.string()) for name in _RIGHTS_FACTS]
+            [(name, pa.uuid()) for name in ("account_token", "address_token", "kept_token")]
+            + [(name, pa.string()) for name in _RIGHTS_FACTS]
         )
 
         def batch(sheet: Sheet) -> pa.RecordBatch:
             if sheet.addresses is None:
                 raise TypeError("a sheet of rights events has addresses")
             ids = sheet.facts.column("account_id")
-            address = hash_addresses(sheet.addresses, self._tokens, ()).person_token
-            without_account = pc.if_else(pc.is_null(ids), address, pa.scalar(None, TOKEN))
-            tokens = [tokens_to_uuid(self._tokens.of_accounts(ids)), tokens_to_uuid(without_account)]
+            hashed = hash_addresses(sheet.addresses, self._tokens, (), self.aliases.keys)
+            kept, accounts = self.aliases.people(hashed.kept_tokens, hashed.person_token), self._tokens.of_accounts(ids)
+            self.aliases.accounts(ids, accounts)
+            alone = [pc.if_else(pc.is_null(ids), column, pa.scalar(None, TOKEN)) for column in (hashed.person_token, kept)]
+            tokens = [tokens_to_uuid(column) for column in (accounts, *alone)]
             return pa.RecordBatch.from_arrays([*tokens, *(sheet.facts.column(name) for name in _RIGHTS_FACTS)], schema=schema)
 
         self._load("rights", schema, (batch(sheet) for sheet in sheets))
@@ -127,8 +136,12 @@ class Intake:
         schema = pa.schema([("account_token", pa.uuid())] + [(name, pa.string()) for name in names])
 
         def batch(sheet: Sheet) -> pa.RecordBatch:
-            token = tokens_to_uuid(self._tokens.of_accounts(sheet.facts.column("account_id")))
-            return pa.RecordBatch.from_arrays([token, *(sheet.facts.column(name) for name in names)], schema=schema)
+            ids = sheet.facts.column("account_id")
+            token = self._tokens.of_accounts(ids)
+            self.aliases.accounts(ids, token)
+            return pa.RecordBatch.from_arrays(
+                [tokens_to_uuid(token), *(sheet.facts.column(name) for name in names)], schema=schema
+            )
 
         self._load(table, schema, (batch(sheet) for sheet in sheets))
 

@@ -4,12 +4,13 @@ The order:
   (1) the rules become macros, variables and small tables                 engine.prepare
   (2) the store's sheets stream in; addresses become digests and tokens   intake, 01_*.sql
   (3) accounts that others ask for, or that are gone, become subjects     02_subjects.sql
+      remembered noes get the tokens of tonight                           02_recall.sql
   (4) the noes of the whole group, and whom they reach                    03_noes.sql
   (5) consent, by grant, against what stands against it                   04_consent.sql
   (6) objections, restrictions, erasures, closures                        05_rights.sql
   (7) the answer for each subject; the candidates of each audience        06_answer.sql
 
-It reads no clock, sends nothing, and remembers nothing between runs.
+It reads no clock, sends nothing, and remembers nothing between runs: what memory knows is given to it.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,11 +24,12 @@ import pyarrow as pa
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.screening.engine import fetch, prepare, run_file
 from nestaudience.screening.intake import Intake, People, Progress
+from nestaudience.screening.recall import ALIAS_SCHEMA, REMEMBERED_SCHEMA, Recall
 from nestaudience.screening.rules import AudienceRule, Funnel, Rules
 from nestaudience.vocabulary import AudienceKey, Reason, reasons_in
 
 _PACKAGE: Final = "nestaudience.screening"
-_STEPS: Final = ("02_subjects.sql", "03_noes.sql", "04_consent.sql", "05_rights.sql", "06_answer.sql")
+_STEPS: Final = ("02_subjects.sql", "02_recall.sql", "03_noes.sql", "04_consent.sql", "05_rights.sql", "06_answer.sql")
 
 HELD_SCHEMA: Final = pa.schema(
     [
@@ -59,6 +61,9 @@ KNOWN_NO_SCHEMA: Final = pa.schema(
         ("recorded", pa.timestamp("us")),
         ("source", pa.uint64()),
         ("seq", pa.int64()),
+        ("remembered", pa.bool_()),
+        ("unclocked", pa.bool_()),
+        ("lifted", pa.timestamp("us")),
     ]
 )
 KNOWN_BLOCKING_SCHEMA: Final = pa.schema([("person_token", pa.uuid()), ("account_token", pa.uuid())])
@@ -132,6 +137,28 @@ class Screened:
         """The audience's number in the engine."""
         return next(n for n, audience in enumerate(self.audiences) if audience.key == key)
 
+    def new_noes(self, months: int) -> pa.Table:
+        """The noes that the store shows and memory does not have: `token` is the address by the key that writes, null where no address is known. A
+        withdrawal recorded more than so many months ago is left out: no consent that it could outdo is still valid.
+        """
+        return fetch(
+            self.connection,
+            """WITH address AS (
+                   SELECT person_token, any_value(kept_token) AS token
+                   FROM (SELECT person_token, kept_token FROM subject WHERE own
+                         UNION ALL SELECT address_token, kept_token FROM rights)
+                   WHERE person_token IN (SELECT person_token FROM no_event) GROUP BY person_token)
+               SELECT n.kind, a.token, n.account_token, n.controller, n.bits, n.source, n.seq,
+                      CASE WHEN isfinite(n.occurred) THEN n.occurred END AS occurred, CASE WHEN isfinite(n.recorded) THEN n.recorded END AS recorded
+               FROM no_event n LEFT JOIN address a ON a.person_token = n.person_token
+               WHERE NOT n.remembered AND n.kind <> 'closed' AND (n.account_token IS NOT NULL OR a.token IS NOT NULL)
+               AND (n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown')
+                    OR NOT isfinite(n.recorded) OR n.recorded + to_months($months) >= getvariable('now'))
+               AND NOT EXISTS (SELECT 1 FROM recalled m WHERE same_no(m, n) AND (n.person_token IS NULL OR m.person_token = n.person_token))
+               ORDER BY ALL""",
+            {"months": months},
+        )
+
     def known(self) -> Known:
         """What a later look at a few accounts needs of this one: every no and every blocking person with an address."""
         noes = fetch(self.connection, "SELECT * FROM no_event")
@@ -152,9 +179,10 @@ def screen(
     now: datetime,
     held: pa.Table | None = None,
     known: Known | None = None,
+    recall: Recall | None = None,
     progress: Progress = lambda view, rows: None,
 ) -> Screened:
-    """Judge everybody whom `read` brings in, at this moment (UTC). `held` is in the form of `HELD_SCHEMA`.
+    """Judge everybody whom `read` brings in, at this moment (UTC). `held` is in the form of `HELD_SCHEMA`; `recall`: the noes that memory keeps.
 
     Raises what `read` raises, and `MustStop` when the engine fails.
     """
@@ -164,8 +192,10 @@ def screen(
     _register(connection, "held", held, HELD_SCHEMA, into="held")
     _register(connection, "known_no", known.noes if known else None, KNOWN_NO_SCHEMA)
     _register(connection, "known_blocking", known.blocking if known else None, KNOWN_BLOCKING_SCHEMA)
-    intake = Intake(connection, tokens, rules.recipients, progress)
+    _register(connection, "remembered", recall.rows if recall else None, REMEMBERED_SCHEMA)
+    intake = Intake(connection, tokens, rules.recipients, progress, recall)
     read(intake)
+    _register(connection, "older_alias", intake.aliases.table(), ALIAS_SCHEMA)
     for step in _STEPS:
         run_file(connection, _PACKAGE, step)
     return Screened(connection, wanted, intake.people(), dict(intake.counts), now)

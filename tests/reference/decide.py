@@ -1,17 +1,19 @@
 """Who may be on a list, decided account by account (rules §4 rules 1-9 and 12, §5): the answer that screening must equal.
 
-Slow and plain on purpose. It knows no suppression (rules 10, 11 and 13 and the reason `suppressed` need the ledger) and no gates.
+Slow and plain on purpose. Of the ledger it knows the remembered noes that it is given (rule 13); rules 10 and 11 and the gates are not here.
 Where the rules leave room, "Read as:" says what was chosen.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from datetime import datetime, timedelta
 
 from nestaudience.screening.rules import AudienceRule, ConsentText, Funnel, Rules
 from nestaudience.vocabulary import EventSource, Purpose, Reason, Recipient
 
 from .events import Event, beats, clocks_of_no, clocks_usable, mapped_source, read_events, unfollowed, usable_grant
+from .memory import CODES, with_first_seen, worth_keeping
 from .people import Person, people_of, same_address
 from .rows import Row, World
 from .values import form_at, moment, months_after
@@ -22,19 +24,38 @@ _COOKIES = (Purpose.WEB_BEHAVIOUR.value, Purpose.ENHANCED_CONVERSIONS.value)
 _GOOGLE_SIGNALS = {"ad_user_data", "ad_personalization"}
 
 
-def decide(world: World, rules: Rules, audience: AudienceRule, now: datetime) -> Decisions:
+def decide(world: World, rules: Rules, audience: AudienceRule, now: datetime, remembered: Iterable[Event] = ()) -> Decisions:
     """Every reason that was evaluated and applies, for each candidate of the audience by account id; none means eligible.
 
     Read as: a row of `segment_member` without account id is no candidate; an account that has several counts once, and every
-    reason that any of its rows gives applies.
+    reason that any of its rows gives applies. `remembered` are noes as `remembered_noes` gives them.
     """
     candidates: dict[str, list[Row]] = defaultdict(list)
     for row in world.segment_member:
         account_id = row["account_id"]
         if row["segment_code"] == audience.segment and row["controller_id"] == audience.controller and account_id is not None:
             candidates[account_id].append(row)
+    store = _Store(world, rules, now, tuple(remembered))
+    return {account_id: frozenset(_with_memory(store, audience, account_id, rows)) for account_id, rows in candidates.items()}
+
+
+def remembered_noes(world: World, rules: Rules, now: datetime) -> list[Event]:
+    """What a night at this time remembers of a world, and had not remembered before."""
     store = _Store(world, rules, now)
-    return {account_id: frozenset(_Question(store, audience, account_id).answer(rows)) for account_id, rows in candidates.items()}
+    standing = store.standing_restrictions()
+    noes = [e for e in store.consents + store.rights if e.action != "restrict" or e in standing]
+    return worth_keeping(noes, store.people, rules, now)
+
+
+def _with_memory(store: "_Store", audience: AudienceRule, account_id: str, rows: list[Row]) -> set[Reason]:
+    """Read as: a code that the store alone gives stays; where memory adds a code that is a no, `suppressed` is added in its place. That somebody's
+    visits may not be used is no such code: it stays what it is.
+    """
+    alone = _Question(store, audience, account_id).answer(rows)
+    if not store.remembered:
+        return alone
+    more = _Question(store.with_memory(), audience, account_id).answer(rows) - alone
+    return alone | (more & {Reason.BEHAVIOUR_CONSENT_MISSING}) | ({Reason.SUPPRESSED} if more & CODES else set())
 
 
 def funnel(decisions: Mapping[str, frozenset[Reason]]) -> Funnel:
@@ -46,11 +67,18 @@ def funnel(decisions: Mapping[str, frozenset[Reason]]) -> Funnel:
 class _Store:
     """A world with its events and people read, the same for every candidate."""
 
-    def __init__(self, world: World, rules: Rules, now: datetime) -> None:
-        self.rules, self.now = rules, now
-        self.consents = read_events("consent_event", world.consent_event)
-        self.rights = read_events("rights_event", world.rights_event)
+    def __init__(self, world: World, rules: Rules, now: datetime, remembered: tuple[Event, ...] = ()) -> None:
+        self.rules, self.now, self.remembered = rules, now, remembered
+        self.consents = with_first_seen(read_events("consent_event", world.consent_event), remembered)
+        self.rights = with_first_seen(read_events("rights_event", world.rights_event), remembered)
         self.people = people_of(world.account, self.consents + self.rights, rules, now)
+
+    def with_memory(self) -> "_Store":
+        """The same people and events, and the noes that memory keeps."""
+        both = copy(self)
+        both.consents = self.consents + [e for e in self.remembered if e.view == "consent_event"]
+        both.rights = self.rights + [e for e in self.remembered if e.view == "rights_event"]
+        return both
 
     def standing_restrictions(self) -> list[Event]:
         """Read as: an `unrestrict` needs usable clocks, and nothing of its source."""
@@ -97,6 +125,7 @@ class _Question:
             return True
         origin = self.store.people.get(no.account) if no.account is not None else None
         address = origin.canonical if origin is not None else no.address
+        address = no.kept if no.remembered else address
         return address is not None and self.person is not None and self.person.canonical == address
 
     def _withdrawal_reaches(self, no: Event) -> bool:

@@ -32,6 +32,9 @@ class Event:
 
     Read as: the `email` of a rights event that has an account is not looked at. Any text that differs in any column is another
     content. Rows without an id share one "id" (doubt goes to the no).
+
+    `remembered` is true for a no that memory brings; `kept` is then the canonical address for which it was seen. `first_seen` is known for those, and
+    for a no of the store that memory has as well.
     """
 
     view: str
@@ -49,6 +52,9 @@ class Event:
     text: str | None
     case: str | None
     conflicting: bool
+    kept: str | None = None
+    remembered: bool = False
+    first_seen: datetime | None = None
 
     @property
     def holder(self) -> tuple[str, str] | None:
@@ -92,6 +98,8 @@ def clocks_of_no(no: Event) -> tuple[datetime, datetime]:
 
     Read as: without a usable `recorded_at` nothing beats it by clocks, whatever `occurred_at` says.
     """
+    if no.recorded is None and no.occurred is None and no.first_seen is not None:
+        return (no.first_seen, no.first_seen)
     if no.recorded is None:
         return (NEVER if no.occurred is None else no.occurred, NEVER)
     return (no.recorded if no.occurred is None else min(no.occurred, no.recorded), no.recorded)

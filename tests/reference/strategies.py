@@ -22,6 +22,7 @@ from .moments import Mark
 from .rows import Row, World, account, consent, right
 
 Owners = dict[str, str]
+NOTHING: Final = World()
 """Account ids with the controller each belongs to."""
 
 C1, C2, C3 = ControllerId("c1"), ControllerId("c2"), ControllerId("c3")
@@ -42,6 +43,9 @@ class Case:
     rules: Rules
     audiences: tuple[AudienceRule, ...]
     now: datetime
+    earlier: World = NOTHING
+    seen_at: datetime | None = None
+    """When `earlier` was judged, whose noes are remembered; None: nothing is remembered."""
 
 
 def registered_texts(now: datetime) -> tuple[ConsentText, ...]:
@@ -206,6 +210,22 @@ def _spelled(row: Cells, rules: Rules, now: datetime) -> Row:
 
 
 @st.composite
+def _parted(draw: st.DrawFn, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows that an earlier night saw, and those that the store shows now: most are in both."""
+    fates = [draw(st.sampled_from(("both", "both", "both", "earlier", "now"))) for _ in rows]
+    pairs = list(zip(rows, fates, strict=True))
+    return [row for row, fate in pairs if fate != "now"], [row for row, fate in pairs if fate != "earlier"]
+
+
+@st.composite
+def _parted_accounts(draw: st.DrawFn, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Accounts of an earlier night and of now: some came, some went, and some had another address."""
+    before, after = draw(_parted(rows))
+    moved = {row["account_id"]: draw(st.sampled_from(damage.COMMON)) for row in rows if not draw(st.integers(0, 5))}
+    return [row | {"email": moved.get(row["account_id"], row["email"])} for row in before], after
+
+
+@st.composite
 def cases(draw: st.DrawFn) -> Case:
     """A world, its settings, its clock, and audiences of two controllers at both recipients."""
     now = draw(st.sampled_from(NOWS))
@@ -217,8 +237,13 @@ def cases(draw: st.DrawFn) -> Case:
     consents = draw(_doubled(_numbered(story.consents + draw(_consents(owners))), damage.CONSENT_DAMAGE))
     rights = draw(_doubled(_numbered(story.rights + draw(_rights(owners))), damage.RIGHT_DAMAGE))
     members = story.members + draw(_members(owners, now))
-    views = ([_spelled(row, rules, now) for row in rows] for rows in (story.accounts + accounts, consents, rights, members))
-    world = World(*(tuple(rows) for rows in views))
+    views = [[_spelled(row, rules, now) for row in rows] for rows in (story.accounts + accounts, consents, rights, members)]
+    world, earlier, seen_at = World(*(tuple(rows) for rows in views)), NOTHING, None
+    if draw(st.booleans()):
+        parts = [draw(_parted_accounts(views[0])), draw(_parted(views[1])), draw(_parted(views[2]))]
+        earlier = World(*(tuple(before) for before, _ in parts))
+        world = World(*(tuple(after) for _, after in parts), tuple(views[3]))
+        seen_at = now - draw(st.sampled_from((timedelta(hours=1), timedelta(days=1), timedelta(days=40))))
     flags = {controller: (draw(st.booleans()), draw(st.booleans())) for controller in (C1, C2)}
     return Case(
         world,
@@ -229,4 +254,6 @@ def cases(draw: st.DrawFn) -> Case:
             for recipient in Recipient
         ),
         now,
+        earlier,
+        seen_at,
     )

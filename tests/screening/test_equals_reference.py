@@ -5,6 +5,7 @@
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +15,10 @@ from hypothesis import HealthCheck, given, note, settings
 from nestaudience.customers.port import CustomerStore
 from nestaudience.customers.sqlite import SqliteStore
 from nestaudience.hashing.tokens import Tokens
+from nestaudience.remembering import MONTHS, to_engine, to_ledger
 from nestaudience.screening.engine import EngineLimits, open_engine, uuid_to_tokens
 from nestaudience.screening.intake import read_all
+from nestaudience.screening.recall import REMEMBERED_SCHEMA, Recall
 from nestaudience.screening.rules import Funnel
 from nestaudience.screening.screen import screen
 from nestaudience.vocabulary import NO_REASONS, AudienceKey, Reason, reasons_in
@@ -24,6 +27,7 @@ from tests.reference import store as reference_store
 from tests.reference.strategies import Case, cases
 
 TOKENS = Tokens(b"k" * 32)
+KEEPING = Tokens(b"s" * 32)
 Answer = tuple[dict[str, frozenset[Reason]], Funnel]
 
 
@@ -33,7 +37,27 @@ def in_sqlite(case: Case, folder: Path) -> CustomerStore:
     return SqliteStore(folder / "store.sqlite", irrelevant_purposes=case.rules.irrelevant_purposes)
 
 
-def screened(case: Case, store: CustomerStore) -> dict[AudienceKey, Answer]:
+def remembered(case: Case, store_of: Callable[[Case, Path], CustomerStore], folder: Path) -> Recall | None:
+    """What the earlier night remembers, by the engine."""
+    if case.seen_at is None:
+        return None
+    seen_at = case.seen_at
+    nothing = Recall(REMEMBERED_SCHEMA.empty_table(), (KEEPING,))
+    store = store_of(replace(case, world=case.earlier), folder)
+    with open_engine(EngineLimits(memory="500MB", threads=1)) as engine, store.snapshot() as snapshot:
+        result = screen(
+            engine,
+            lambda intake: read_all(intake, snapshot, frozenset(), seen_at),
+            rules=case.rules,
+            audiences=(),
+            tokens=TOKENS,
+            now=seen_at,
+            recall=nothing,
+        )
+        return Recall(to_engine(to_ledger(result.new_noes(MONTHS), seen_at, "k k")), (KEEPING,))
+
+
+def screened(case: Case, store: CustomerStore, recall: Recall | None = None) -> dict[AudienceKey, Answer]:
     """Account id -> reasons, and the funnel, by the engine, for every audience of the case."""
     segments = frozenset((str(a.controller), str(a.segment)) for a in case.audiences)
     ids = sorted({str(row["account_id"]) for row in case.world.segment_member if row["account_id"] is not None})
@@ -46,6 +70,7 @@ def screened(case: Case, store: CustomerStore) -> dict[AudienceKey, Answer]:
             audiences=case.audiences,
             tokens=TOKENS,
             now=case.now,
+            recall=recall,
         )
         answers: dict[AudienceKey, Answer] = {}
         for audience in case.audiences:
@@ -60,12 +85,13 @@ def screened(case: Case, store: CustomerStore) -> dict[AudienceKey, Answer]:
 def compare(case: Case, store_of: Callable[[Case, Path], CustomerStore] = in_sqlite) -> None:
     """Both answer the same. Of an account id that stands twice both must say malformed, and the engine every no of the reference: which
     row's other facts are reported is nobody's promise."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = screened(case, store_of(case, Path(folder)))
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as before:
+        found = screened(case, store_of(case, Path(folder)), remembered(case, store_of, Path(before)))
+    kept = [] if case.seen_at is None else reference.remembered_noes(case.earlier, case.rules, case.seen_at)
     ids = [row["account_id"] for row in case.world.account]
     twins = {account_id for account_id in ids if ids.count(account_id) > 1}
     for audience in case.audiences:
-        expected = reference.decide(case.world, case.rules, audience, case.now)
+        expected = reference.decide(case.world, case.rules, audience, case.now, kept)
         answered, funnel = found[audience.key]
         note(str(audience))
         single = [account_id for account_id in expected if account_id not in twins]

@@ -29,7 +29,7 @@ WITH lost AS (
     AND NOT EXISTS (SELECT 1 FROM wanted w WHERE w.audience_no = held.audience_no AND w.digest = held.digest)
 ), judged AS (
     SELECT l.*, CASE WHEN au.recipient = 'google' THEN a.google ELSE a.meta END
-                | flag(au.uses_orders AND a.analysis, r_analysis_objected()) AS mask,
+                | flag(au.uses_orders, a.analysis) AS mask,
            NOT a.gone AND coalesce(CASE WHEN au.recipient = 'google' THEN a.digest_google ELSE a.digest_meta END <> l.digest, false) AS moved
     FROM lost l JOIN audience au USING (audience_no)
     LEFT JOIN answer a ON a.account_token = l.account_token AND a.controller = au.controller

@@ -30,5 +30,5 @@ SELECT account_token, controller_id AS controller, controller_id AS home, true A
        | flag(email_read = '1' AND coalesce(email_source, '') <> 'account', r_address_not_from_account())
        | flag(email_read = '1' AND CASE WHEN getvariable('require_verified')
               THEN coalesce(verified > getvariable('now'), true) OR coalesce(moved > verified, false)
-              ELSE coalesce(moved > verified, moved IS NOT NULL) END, r_address_unverified()) AS mask, bad
+              ELSE coalesce(moved > verified, moved IS NOT NULL) END, r_address_unverified()) AS mask, bad, kept_token
 FROM judged;

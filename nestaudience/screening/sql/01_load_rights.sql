@@ -9,5 +9,5 @@ SELECT s.account_token, s.address_token, hash(event_id), hash(s.account_token, s
        event_id IS NULL OR controller_id IS NULL OR coalesce(purpose, '') NOT IN ('ad_matching', 'order_analysis', '*')
        OR coalesce(action, '') NOT IN ('object', 'lift_objection', 'restrict', 'unrestrict', 'erase', 'close')
        OR unreadable(occurred_at, clock(occurred_at)) OR clock(recorded_at) IS NULL OR s.source IS NULL
-       OR unreadable(source_seq, whole(source_seq))
+       OR unreadable(source_seq, whole(source_seq)), kept_token
 FROM rights_stream s LEFT JOIN source_kind ON source_kind.source = s.source;

@@ -8,13 +8,13 @@ CREATE OR REPLACE MACRO flag(condition, reason) AS CASE WHEN coalesce(condition,
 CREATE OR REPLACE MACRO recipient_bits(t) AS CASE t WHEN 'google' THEN 1 WHEN 'meta' THEN 2 WHEN '*' THEN 4 ELSE 0 END::UTINYINT;
 
 -- An account holder is judged as a customer of one controller. Most rows are an account as its own controller sees it; a few more (step 2)
--- are accounts that another controller's segment names, and accounts that are gone.
+-- are accounts that another controller's segment names, and accounts that are gone. `kept_token`: the address by the key of what is remembered.
 -- `mask` holds the reasons that follow from the account row alone, the same for every recipient. In every table `bad` marks a row with a value that
 -- does not parse, is outside its set, or is null where none is allowed: many of them are a fault of the feed.
 CREATE OR REPLACE TABLE subject (
     account_token UUID, controller VARCHAR, home VARCHAR, own BOOLEAN, row_no BIGINT, person_token UUID,
     digest_google UUID, digest_meta UUID, unusable_google BOOLEAN, unusable_meta BOOLEAN,
-    created_at TIMESTAMP, blocking BOOLEAN, mask UBIGINT, bad BOOLEAN
+    created_at TIMESTAMP, blocking BOOLEAN, mask UBIGINT, bad BOOLEAN, kept_token UUID
 );
 
 -- Consent events, packed: one row an event, words as small numbers, the store's source as a hash to compare and a kind to judge by.
@@ -28,7 +28,7 @@ CREATE OR REPLACE TABLE consent (
 -- before the row gets here.
 CREATE OR REPLACE TABLE rights (
     account_token UUID, address_token UUID, event UBIGINT, content UBIGINT, controller VARCHAR, action VARCHAR, purpose UTINYINT,
-    occurred TIMESTAMP, recorded TIMESTAMP, source UBIGINT, source_kind VARCHAR, seq BIGINT, has_case BOOLEAN, bad BOOLEAN
+    occurred TIMESTAMP, recorded TIMESTAMP, source UBIGINT, source_kind VARCHAR, seq BIGINT, has_case BOOLEAN, bad BOOLEAN, kept_token UUID
 );
 
 CREATE OR REPLACE TABLE member (

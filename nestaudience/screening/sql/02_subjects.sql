@@ -2,7 +2,7 @@
 INSERT INTO subject
 SELECT asked.account_token, asked.controller, CASE WHEN a.account_token IS NULL THEN asked.controller ELSE a.controller END, false, a.row_no, coalesce(a.person_token, asked.person_token),
        a.digest_google, a.digest_meta, coalesce(a.unusable_google, false), coalesce(a.unusable_meta, false), a.created_at, false,
-       CASE WHEN a.account_token IS NULL THEN r_vanished() ELSE a.mask | flag(a.controller IS NOT NULL, r_other_controller()) END, false
+       CASE WHEN a.account_token IS NULL THEN r_vanished() ELSE a.mask | flag(a.controller IS NOT NULL, r_other_controller()) END, false, NULL
 FROM (SELECT account_token, controller, max(person_token) AS person_token
       FROM (SELECT account_token, controller, NULL::UUID AS person_token FROM member
             UNION ALL SELECT h.account_token, audience.controller, h.person_token FROM held h JOIN audience USING (audience_no))

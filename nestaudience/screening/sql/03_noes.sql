@@ -25,8 +25,25 @@ WITH withdrawal AS (
 SELECT DISTINCT told.kind, told.account_token,
        unnest(CASE WHEN told.address_token <> a.person_token THEN [told.address_token, a.person_token]
                    ELSE [coalesce(told.address_token, a.person_token)] END) AS person_token, told.controller,
-       told.bits::UTINYINT AS bits, told.o AS occurred, told.r AS recorded, told.source, told.seq
+       told.bits::UTINYINT AS bits, told.o AS occurred, told.r AS recorded, told.source, told.seq,
+       false AS remembered, told.o = 'infinity'::TIMESTAMP AND told.r = 'infinity'::TIMESTAMP AS unclocked, NULL::TIMESTAMP AS lifted
 FROM told LEFT JOIN (SELECT account_token, person_token FROM subject WHERE own) a ON a.account_token = told.account_token;
+
+-- What memory adds. A no without a usable clock was said when it was first seen; a no that the store still shows for the address is its own.
+CREATE OR REPLACE MACRO same_no(a, b) AS
+    a.kind = b.kind AND a.bits = b.bits AND a.unclocked = b.unclocked AND a.account_token IS NOT DISTINCT FROM b.account_token
+    AND a.controller IS NOT DISTINCT FROM b.controller AND a.source IS NOT DISTINCT FROM b.source AND a.seq IS NOT DISTINCT FROM b.seq
+    AND (a.unclocked OR (a.occurred = b.occurred AND a.recorded = b.recorded)) AND a.lifted IS NOT DISTINCT FROM b.lifted;
+UPDATE no_event SET occurred = seen.at, recorded = seen.at
+FROM (SELECT n.rowid AS no_no, min(m.recorded) AS at
+      FROM no_event n JOIN (SELECT * EXCLUDE (remembered) FROM known_no UNION ALL BY NAME SELECT * FROM recalled) m
+      ON m.unclocked AND m.recorded < 'infinity'::TIMESTAMP AND same_no(n, m) AND (n.account_token IS NOT NULL OR m.person_token = n.person_token)
+      WHERE n.unclocked GROUP BY n.rowid) seen
+WHERE seen.no_no = no_event.rowid;
+INSERT INTO no_event BY NAME
+SELECT m.*, true AS remembered FROM recalled m
+WHERE (m.account_token IS NOT NULL OR m.person_token IS NOT NULL) AND NOT EXISTS (
+    SELECT 1 FROM no_event n WHERE same_no(n, m) AND (m.person_token IS NULL OR n.person_token = m.person_token));
 
 -- Whether a yes outdoes a no: later on both clocks; between events of one account, source and controller the sequence decides alone.
 CREATE OR REPLACE MACRO outdoes(y_account, y_source, y_controller, y_seq, y_occurred, y_recorded,
@@ -49,7 +66,7 @@ DELETE FROM no_event WHERE kind = 'restricted' AND EXISTS (
                 coalesce(no_event.account_token, no_event.person_token), no_event.source, no_event.controller, no_event.seq,
                 no_event.occurred, no_event.recorded));
 
--- Noes that an earlier look has already collected (the last look brings its own), and those that memory keeps.
+-- Noes that an earlier look has already collected, those of memory among them: the last look brings its own.
 INSERT INTO no_event SELECT * FROM known_no EXCEPT SELECT * FROM no_event;
 CREATE OR REPLACE TABLE blocking_person AS
 SELECT person_token, min(account_token) AS account_token, count(DISTINCT account_token) AS accounts

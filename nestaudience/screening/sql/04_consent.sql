@@ -24,9 +24,15 @@ SELECT subject_no, account_token, controller, purpose, occurred, recorded, sourc
 FROM covered;
 
 -- What stands against a grant: withdrawals for the recipient, and refusals of cookies that no later cookie grant has ended.
+-- Whoever is reached by a remembered no is judged twice: by what the store shows alone, and with memory.
+CREATE OR REPLACE TABLE faced AS
+SELECT r.*, false AS with_memory FROM reached r SEMI JOIN (SELECT rowid AS no_no FROM no_event WHERE NOT remembered) shown ON shown.no_no = r.no_no
+UNION ALL
+SELECT r.*, true FROM reached r
+SEMI JOIN (SELECT m.subject_no FROM reached m JOIN no_event n ON n.rowid = m.no_no WHERE n.remembered) haunted ON haunted.subject_no = r.subject_no;
 CREATE OR REPLACE TABLE against AS
-SELECT r.subject_no, recipient.side AS side, n.kind = 'withdrawn' AS withdrawal, n.*
-FROM reached r JOIN no_event n ON n.rowid = r.no_no JOIN (VALUES (1::UTINYINT), (2::UTINYINT)) recipient(side) ON (n.bits & recipient.side) > 0
+SELECT r.subject_no, r.with_memory, recipient.side AS side, n.kind = 'withdrawn' AS withdrawal, n.*
+FROM faced r JOIN no_event n ON n.rowid = r.no_no JOIN (VALUES (1::UTINYINT), (2::UTINYINT)) recipient(side) ON (n.bits & recipient.side) > 0
 WHERE n.kind = 'withdrawn' OR (getvariable('cookies_block') AND n.kind IN ('cookies_web', 'cookies_conversions', 'cookies_unknown')
     AND NOT EXISTS (
         SELECT 1 FROM yes y WHERE y.subject_no = r.subject_no AND y.counting > 0
@@ -37,24 +43,27 @@ WHERE n.kind = 'withdrawn' OR (getvariable('cookies_block') AND n.kind IN ('cook
 -- For every counting grant of somebody who is reached: does it, alone, outdo all withdrawals, all refusals?
 CREATE OR REPLACE TABLE contest AS
 WITH per_grant AS (
-    SELECT a.subject_no, a.side, y.rowid AS yes_no, any_value(y.fresh) AS fresh,
+    SELECT a.subject_no, a.with_memory, a.side, y.rowid AS yes_no, any_value(y.fresh) AS fresh,
            coalesce(bool_and(b.beats) FILTER (a.withdrawal), true) AS beats_withdrawals,
            coalesce(bool_and(b.beats) FILTER (NOT a.withdrawal), true) AS beats_refusals
     FROM against a JOIN yes y ON y.subject_no = a.subject_no AND y.purpose = 1 AND (y.counting & a.side) > 0,
     LATERAL (SELECT coalesce(outdoes(y.account_token, y.source, y.controller, y.seq, y.occurred, y.recorded,
                             a.account_token, a.source, a.controller, a.seq, a.occurred, a.recorded), false) AS beats) b
-    GROUP BY a.subject_no, a.side, y.rowid
+    GROUP BY a.subject_no, a.with_memory, a.side, y.rowid
 ), best AS (
-    SELECT subject_no, side, bool_or(beats_withdrawals) AS any_w, bool_or(beats_refusals) AS any_k,
+    SELECT subject_no, with_memory, side, bool_or(beats_withdrawals) AS any_w, bool_or(beats_refusals) AS any_k,
            bool_or(beats_withdrawals AND beats_refusals) AS any_both, bool_or(beats_withdrawals AND beats_refusals AND fresh) AS any_fresh
-    FROM per_grant GROUP BY subject_no, side
+    FROM per_grant GROUP BY subject_no, with_memory, side
 )
-SELECT t.subject_no, t.side, t.has_w AND NOT coalesce(any_both, false) AND NOT coalesce(any_w, false) AS withdrawn,
+SELECT t.subject_no, t.with_memory, t.side, t.has_w AND NOT coalesce(any_both, false) AND NOT coalesce(any_w, false) AS withdrawn,
        t.has_k AND NOT coalesce(any_both, false) AND (NOT coalesce(any_k, false) OR NOT (t.has_w AND NOT coalesce(any_w, false))) AS refused,
        coalesce(any_both, false) AND NOT coalesce(any_fresh, false) AS expired
-FROM (SELECT subject_no, side, bool_or(withdrawal) AS has_w, bool_or(NOT withdrawal) AS has_k FROM against GROUP BY subject_no, side) t
-LEFT JOIN best USING (subject_no, side);
+FROM (SELECT subject_no, with_memory, side, bool_or(withdrawal) AS has_w, bool_or(NOT withdrawal) AS has_k
+      FROM against GROUP BY subject_no, with_memory, side) t
+LEFT JOIN best USING (subject_no, with_memory, side);
 
+CREATE OR REPLACE MACRO contest_mask(withdrawn, refused, expired) AS
+    flag(withdrawn, r_consent_withdrawn()) | flag(refused, r_cookies_refused()) | flag(expired, r_consent_expired());
 CREATE OR REPLACE TABLE consent_mask AS
 WITH kept AS (
     SELECT subject_no, bit_or(scope) AS scope, bit_or(usable_bits) AS usable, bit_or(counting) AS counting,
@@ -71,8 +80,15 @@ WITH kept AS (
                 ELSE 0::UBIGINT END AS mask
     FROM asked LEFT JOIN kept USING (subject_no), (VALUES (1::UTINYINT), (2::UTINYINT)) recipient(side)
 ), contested AS (
-    SELECT subject_no, side, NULL::UTINYINT AS signals, flag(withdrawn, r_consent_withdrawn()) | flag(refused, r_cookies_refused()) | flag(expired, r_consent_expired()) AS mask
-    FROM contest
+    SELECT subject_no, side, NULL::UTINYINT AS signals, contest_mask(withdrawn, refused, expired) AS mask FROM contest WHERE NOT with_memory
 ), every_mask AS (SELECT true AS asked, * FROM judged UNION ALL SELECT false, * FROM contested)
 SELECT subject_no, bool_or(asked) AS asked, max(signals) AS signals, bit_or(CASE WHEN side = 1 THEN mask ELSE 0 END::UBIGINT) AS google, bit_or(CASE WHEN side = 2 THEN mask ELSE 0 END::UBIGINT) AS meta
 FROM every_mask GROUP BY subject_no;
+
+-- For whom memory alone makes a difference that is a no.
+CREATE OR REPLACE TABLE consent_suppressed AS
+SELECT t.subject_no, bool_or(t.side = 1) AS google, bool_or(t.side = 2) AS meta
+FROM contest t LEFT JOIN consent_mask c USING (subject_no)
+WHERE t.with_memory
+  AND (contest_mask(t.withdrawn, t.refused, t.expired) & ~coalesce(CASE WHEN t.side = 1 THEN c.google ELSE c.meta END, 0::UBIGINT)) > 0
+GROUP BY t.subject_no;

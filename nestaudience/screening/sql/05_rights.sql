@@ -7,7 +7,7 @@ WHERE r.action = 'lift_objection' AND r.purpose IN (1, 4, 6) AND usable(r.occurr
   AND r.event NOT IN (SELECT event FROM disputed WHERE view_name = 'rights');
 
 CREATE OR REPLACE TABLE standing AS
-SELECT r.subject_no, n.rowid AS no_no, n.kind, n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded,
+SELECT r.subject_no, n.rowid AS no_no, n.kind, n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded, n.bits, n.remembered, n.lifted,
        s.account_token AS s_account, s.controller AS s_controller, s.created_at
 FROM reached r JOIN no_event n ON n.rowid = r.no_no JOIN subject s ON s.rowid = r.subject_no
 WHERE n.kind IN ('erased', 'restricted', 'objected', 'objected_analysis', 'closed');
@@ -18,7 +18,8 @@ SELECT st.subject_no, st.no_no, st.kind, l.occurred AS lift_occurred, l.recorded
 FROM standing st JOIN lift l ON l.account_token = st.s_account AND l.controller = st.s_controller
 WHERE ((st.kind = 'objected' AND l.for_matching) OR (st.kind = 'objected_analysis' AND l.for_analysis))
   AND outdoes(l.account_token, l.source, l.controller, l.seq, l.occurred, l.recorded,
-              st.account_token, st.source, st.controller, st.seq, st.occurred, st.recorded);
+              st.account_token, st.source, st.controller, st.seq, st.occurred, st.recorded)
+UNION ALL SELECT subject_no, no_no, kind, lifted, lifted FROM standing WHERE lifted IS NOT NULL;
 CREATE OR REPLACE TABLE consented_again AS
 SELECT l.subject_no, l.no_no, bit_or(y.counting) AS bits
 FROM lifted l JOIN standing st USING (subject_no, no_no) JOIN yes y ON y.subject_no = l.subject_no
@@ -30,17 +31,28 @@ GROUP BY l.subject_no, l.no_no;
 
 CREATE OR REPLACE TABLE rights_mask AS
 WITH each AS (
-    SELECT st.subject_no,
+    SELECT st.subject_no, st.remembered,
            flag(st.kind = 'erased' AND NOT coalesce(st.created_at > st.occurred AND st.created_at > st.recorded, false), r_erasure())
            | flag(st.kind = 'restricted', r_restricted()) | flag(st.kind = 'closed', r_account_closed()) AS mask,
-           CASE WHEN st.kind = 'objected' THEN 3 & ~coalesce(c.bits, 0) ELSE 0 END AS objected,
+           CASE WHEN st.kind = 'objected' THEN st.bits::INTEGER & ~coalesce(c.bits, 0)::INTEGER ELSE 0 END AS objected,
            st.kind = 'objected_analysis' AND NOT EXISTS (
                SELECT 1 FROM lifted l WHERE l.subject_no = st.subject_no AND l.no_no = st.no_no AND l.kind = 'objected_analysis') AS analysis
     FROM standing st LEFT JOIN consented_again c USING (subject_no, no_no)
+), each_side AS (
+    SELECT subject_no, remembered, mask | flag((objected & 1) > 0, r_objected()) AS google, mask | flag((objected & 2) > 0, r_objected()) AS meta, analysis
+    FROM each
+), by_memory AS (
+    SELECT subject_no, coalesce(bit_or(google) FILTER (NOT remembered), 0::UBIGINT) AS google,
+           coalesce(bit_or(meta) FILTER (NOT remembered), 0::UBIGINT) AS meta,
+           coalesce(bool_or(analysis) FILTER (NOT remembered), false) AS analysis,
+           coalesce(bit_or(google) FILTER (remembered), 0::UBIGINT) AS kept_google,
+           coalesce(bit_or(meta) FILTER (remembered), 0::UBIGINT) AS kept_meta,
+           coalesce(bool_or(analysis) FILTER (remembered), false) AS kept_analysis
+    FROM each_side GROUP BY subject_no
 )
-SELECT subject_no, bit_or(mask | flag((objected & 1) > 0, r_objected())) AS google, bit_or(mask | flag((objected & 2) > 0, r_objected())) AS meta,
-       bool_or(analysis) AS analysis
-FROM each GROUP BY subject_no;
+SELECT subject_no, google | flag((kept_google & ~google) > 0, r_suppressed()) AS google, meta | flag((kept_meta & ~meta) > 0, r_suppressed()) AS meta,
+       analysis, kept_analysis AND NOT analysis AS analysis_suppressed
+FROM by_memory;
 
 -- A grant to build on visits and clicks that stands: fresh, and outdoing every refusal of it, or of nobody knows what.
 CREATE OR REPLACE TABLE behaviour AS

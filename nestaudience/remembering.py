@@ -1,0 +1,174 @@
+"""Memory of noes: what a run brings to its screening, and what it remembers of it before anything is sent.
+
+A no holds when the store forgets it, and when the account is gone and the address comes back with another. Screening judges by it; this module
+judges nobody.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nestaudience.errors import NeedsFix
+from nestaudience.hashing.tokens import Tokens
+from nestaudience.ledger.entries import Context, EntryType, Value
+from nestaudience.ledger.keys import KeyUse
+from nestaudience.ledger.log import TransferLog
+from nestaudience.ledger.suppression import NOBODY, NOES, TOKEN, append, forget_withdrawals, remembered
+from nestaudience.parts import Parts
+from nestaudience.screening.engine import naive
+from nestaudience.screening.recall import REMEMBERED_SCHEMA, Recall
+from nestaudience.screening.screen import Screened
+
+MONTHS: Final = 36
+"""The longest life of a consent: a withdrawal older than this has nothing left to speak against."""
+LIFTS: Final = {"objected": "lift_objected", "objected_analysis": "lift_analysis"}
+"""Kind of an objection by hand -> kind of the row that lifts it."""
+_PURPOSES: Final = {
+    "withdrawn": "ad_matching",
+    "cookies_web": "web_behaviour",
+    "cookies_conversions": "enhanced_conversions",
+    "cookies_unknown": "unknown",
+    "objected": "ad_matching",
+    "objected_analysis": "order_analysis",
+}
+_RECIPIENTS: Final = {1: "google", 2: "meta", 3: "*"}
+_BITS: Final = {name: bits for bits, name in _RECIPIENTS.items()}
+
+
+def recall(parts: Parts) -> Recall:
+    """Every remembered no, with what compares it with tonight's addresses and accounts.
+
+    Raises `NeedsFix`: `keys_incomplete` when a key under which noes stand is not on the ring: they would be forgotten.
+    """
+    rows = remembered(parts.evidence.engine)
+    ids = [str(each).split() for each in pc.unique(rows.column("key_id")).to_pylist()]
+    first = Tokens(parts.keys.suppression.reveal())
+    older = _older(parts, KeyUse.SUPPRESSION, {each[0] for each in ids})
+    return Recall(to_engine(rows), (first, *older), _older(parts, KeyUse.INDEX, {each[1] for each in ids}))
+
+
+def remember(parts: Parts, screened: Screened, log: TransferLog, context: Context, at: datetime) -> int:
+    """Remember every no that the store shows and memory does not have, with one entry that counts them; how many."""
+    found = screened.new_noes(MONTHS)
+    if not found.num_rows:
+        return 0
+    noes = to_ledger(found, at, key_ids(parts))
+    log.append([(EntryType.SUPPRESSION, context, _counts(noes))], lambda connection, _: append(connection, noes))
+    return int(noes.num_rows)
+
+
+def forget_old(parts: Parts, log: TransferLog, context: Context, now: datetime) -> None:
+    """Forget withdrawals that have nothing left to speak against, with an entry that says so. For the holder of the writer's lease."""
+    month = now.year * 12 + now.month - 1 - MONTHS
+    before = now.replace(year=month // 12, month=month % 12 + 1, day=min(now.day, 28))
+    fields: dict[str, Value] = {"what": "remembered_withdrawals", "months": MONTHS}
+    log.append([(EntryType.RETENTION, context, fields)], lambda connection, _: _forget(connection, before))
+
+
+def key_ids(parts: Parts) -> str:
+    """The keys under which a no is written now, as its row names them."""
+    return f"{parts.keys.suppression.key_id} {parts.keys.index.key_id}"
+
+
+def _forget(connection: Any, before: datetime) -> None:
+    forget_withdrawals(connection, before)
+
+
+def _older(parts: Parts, use: KeyUse, ids: set[str]) -> tuple[Tokens, ...]:
+    wanted = ids - {parts.keys.current(use).key_id}
+    keys = [key for key in parts.keys.all_of(use) if key.key_id in wanted]
+    if len(keys) < len(wanted):
+        raise NeedsFix(
+            "keys_incomplete",
+            f"the retired {use.value} keys",
+            "put the key file back that has them: noes are remembered under them",
+        )
+    return tuple(Tokens(key.reveal()) for key in keys)
+
+
+def _counts(noes: pa.Table) -> dict[str, Value]:
+    kinds: dict[str, Value] = {
+        str(each["values"]): int(each["counts"]) for each in pc.value_counts(noes.column("kind")).to_pylist()
+    }
+    return {"what": "remembered", "noes": noes.num_rows, "kinds": dict(sorted(kinds.items()))}
+
+
+def to_ledger(found: pa.Table, at: datetime, keys: str) -> pa.Table:
+    """Noes as `Screened.new_noes` gives them, first seen at this time, as the ledger keeps them."""
+    rows = found.num_rows
+    columns: dict[str, Any] = {name: _tokens(found.column(name)) for name in ("token", "account_token")}
+    columns["kind"] = found.column("kind")
+    columns["purpose"] = _translated(found.column("kind"), _PURPOSES, "*")
+    columns["recipient"] = _translated(found.column("bits").cast(pa.string()), {str(k): v for k, v in _RECIPIENTS.items()}, "*")
+    columns["controller"] = pc.fill_null(found.column("controller"), "")
+    columns |= {name: found.column(name) for name in ("source", "seq", "occurred", "recorded")}
+    columns["first_seen"] = pa.repeat(pa.scalar(naive(at), pa.timestamp("us")), rows)
+    columns["case_id"] = pa.repeat(pa.scalar("", pa.string()), rows)
+    columns["key_id"] = pa.repeat(pa.scalar(keys, pa.string()), rows)
+    return pa.table([columns[name] for name in NOES.names], schema=NOES)
+
+
+def to_engine(rows: pa.Table) -> pa.Table:
+    """The rows as screening reads them; of what was entered by hand, what stands or was lifted, recipient by recipient."""
+    by_hand = pc.not_equal(rows.column("case_id"), "")
+    seen = rows.filter(pc.invert(by_hand))
+    columns: dict[str, Any] = {name: _uuids(seen.column(name)) for name in ("token", "account_token")}
+    columns |= {name: seen.column(name) for name in ("kind", "source", "seq", "occurred", "recorded", "first_seen")}
+    columns["bits"] = _translated(seen.column("recipient"), {k: str(v) for k, v in _BITS.items()}, "3").cast(pa.uint8())
+    columns["controller"] = _or_null(seen.column("controller"), "", pa.string())
+    columns["by_hand"] = pa.repeat(pa.scalar(value=False), seen.num_rows)
+    columns["lifted"] = pa.nulls(seen.num_rows, pa.timestamp("us"))
+    own = pa.table([columns[name] for name in REMEMBERED_SCHEMA.names], schema=REMEMBERED_SCHEMA)
+    return pa.concat_tables([own, _hand_rows(rows.filter(by_hand).to_pylist())])
+
+
+def _hand_rows(rows: list[dict[str, Any]]) -> pa.Table:
+    lists: dict[str, list[Any]] = {name: [] for name in REMEMBERED_SCHEMA.names}
+    for row in rows:
+        for bits in (1, 2) if row["kind"] in LIFTS else ():
+            if not bits & _BITS[row["recipient"]]:
+                continue
+            lifts = [each["first_seen"] for each in rows if _lifts(each, row, bits)]
+            values = {"kind": row["kind"], "token": row["token"], "bits": bits, "occurred": row["first_seen"]}
+            values |= {
+                "recorded": row["first_seen"],
+                "first_seen": row["first_seen"],
+                "by_hand": True,
+                "lifted": min(lifts, default=None),
+            }
+            for name, column in lists.items():
+                column.append(values.get(name))
+    storage = [
+        pa.ExtensionArray.from_storage(pa.uuid(), pa.array(lists[field.name], TOKEN))
+        if field.type == pa.uuid()
+        else pa.array(lists[field.name], field.type)
+        for field in REMEMBERED_SCHEMA
+    ]
+    return pa.table(storage, schema=REMEMBERED_SCHEMA)
+
+
+def _lifts(lift: dict[str, Any], row: dict[str, Any], bits: int) -> bool:
+    """Whether one row by hand lifts another, for this recipient."""
+    same = lift["kind"] == LIFTS[row["kind"]] and lift["token"] == row["token"] and bits & _BITS[lift["recipient"]]
+    return bool(same and lift["first_seen"] > row["first_seen"])
+
+
+def _translated(column: pa.ChunkedArray, words: dict[str, str], otherwise: str) -> pa.ChunkedArray:
+    places = pc.index_in(column, value_set=pa.array(list(words), pa.string()))
+    return pc.fill_null(pc.take(pa.array(list(words.values()), pa.string()), places), otherwise)
+
+
+def _or_null(column: pa.ChunkedArray, nothing: Any, kind: pa.DataType) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(column, pa.scalar(nothing, kind)), pa.scalar(None, kind), column)
+
+
+def _tokens(column: pa.ChunkedArray) -> pa.Array:
+    """The engine's tokens as the ledger keeps them: nobody's where there is none."""
+    chunks = [chunk.storage for chunk in column.chunks]
+    return pc.fill_null(pa.concat_arrays(chunks) if chunks else pa.array([], TOKEN), pa.scalar(NOBODY, TOKEN))
+
+
+def _uuids(column: pa.ChunkedArray) -> pa.Array:
+    return pa.ExtensionArray.from_storage(pa.uuid(), _or_null(column.combine_chunks(), NOBODY, TOKEN))
