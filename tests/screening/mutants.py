@@ -17,6 +17,7 @@ from tests.reference.strategies import Case, cases
 from tests.screening.test_equals_reference import compare
 
 _ACCOUNT, _NOES, _SUBJECTS = "screening/sql/01_load_account.sql", "screening/sql/03_noes.sql", "screening/sql/02_subjects.sql"
+_RECALL = "screening/sql/02_recall.sql"
 _CONSENT, _RIGHTS, _ANSWER = "screening/sql/04_consent.sql", "screening/sql/05_rights.sql", "screening/sql/06_answer.sql"
 
 
@@ -153,6 +154,19 @@ MUTANTS: Final = (
         "later.recorded > e.recorded",
         "later.recorded >= e.recorded",
     ),
+    _one(
+        "memory is forgotten when the account is gone",
+        _RECALL,
+        "person.now AS person_token",
+        "CASE WHEN m.account_token IS NULL THEN person.now END AS person_token",
+    ),
+    _one(
+        "what memory holds of consent is for one recipient",
+        _CONSENT,
+        "bool_or(t.side = 1) AS google, bool_or(t.side = 2) AS meta",
+        "true AS google, true AS meta",
+    ),
+    _one("a code of the store's is said to be memory's", _RIGHTS, "(kept_google & ~google) > 0", "kept_google > 0"),
 )
 
 
