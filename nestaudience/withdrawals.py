@@ -95,20 +95,12 @@ def judge_withdrawals(
     numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
     segments = frozenset((audience.controller.key, audience.segment.code) for audience in audiences)
     failures: list[NestAudienceError] = []
-    remembered = recall(parts)
+    rules, memory = parts.settings.rules(), recall(parts)
     with open_engine(parts.limits) as engine:
 
         def judged_by(held: Held, read: Callable[[Intake], None]) -> Screened:
-            return screen(
-                engine,
-                read,
-                rules=parts.settings.rules(),
-                audiences=[audience.rule for audience in audiences],
-                tokens=parts.tokens,
-                now=now,
-                held=held.for_engine(numbers),
-                recall=remembered,
-            )
+            mine, asking = held.for_engine(numbers), [audience.rule for audience in audiences]
+            return screen(engine, read, rules=rules, audiences=asking, tokens=parts.tokens, now=now, held=mine, recall=memory)
 
         found: tuple[Held, Screened] | None = None
         try:

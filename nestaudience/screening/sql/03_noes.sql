@@ -42,7 +42,7 @@ FROM (SELECT n.rowid AS no_no, min(m.recorded) AS at
 WHERE seen.no_no = no_event.rowid;
 INSERT INTO no_event BY NAME
 SELECT m.*, true AS remembered FROM recalled m
-WHERE (m.account_token IS NOT NULL OR m.person_token IS NOT NULL) AND NOT EXISTS (
+WHERE (m.person_token IS NOT NULL OR m.account_token IN (SELECT account_token FROM subject)) AND NOT EXISTS (
     SELECT 1 FROM no_event n WHERE same_no(n, m) AND (m.person_token IS NULL OR n.person_token = m.person_token));
 
 -- Whether a yes outdoes a no: later on both clocks; between events of one account, source and controller the sequence decides alone.

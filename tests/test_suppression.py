@@ -1,0 +1,131 @@
+"""A no holds when the whole store forgets it: real nights and hours, and what they wrote down."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from later_world import LaterWorld, Past, first_night
+from lists_by_rule import rows_of
+
+from nestaudience.config.load import load
+from nestaudience.ledger.suppression import remembered
+from nestaudience.sandbox.world_schema import moment
+from nestaudience.vocabulary import Reason
+from nestaudience.wiring import open_evidence
+from tests.reference.values import google_form
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
+    return first_night(tmp_path_factory.mktemp("past"), accounts=1500)
+
+
+@pytest.fixture
+def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
+    with LaterWorld(past, tmp_path) as made:
+        yield made
+
+
+def entries(world: LaterWorld, entry_type: str) -> list[dict[str, Any]]:
+    evidence = open_evidence(world.config, world.clock.now, read_only=True)
+    try:
+        return [entry for entry in evidence.reader.entries() if entry["type"] == entry_type]
+    finally:
+        evidence.engine.dispose()
+
+
+def memory(world: LaterWorld) -> list[dict[str, Any]]:
+    evidence = open_evidence(world.config, world.clock.now, read_only=True)
+    try:
+        rows: list[dict[str, Any]] = remembered(evidence.engine).to_pylist()
+        return rows
+    finally:
+        evidence.engine.dispose()
+
+
+def someone_on_a_list(world: LaterWorld) -> tuple[str, str]:
+    """Account id and address of somebody whose address is on a list, and who has it alone."""
+    everyone = frozenset().union(*world.members().values())
+    addresses = [str(row["email"]) for row in rows_of(world.store).account]
+    for row in rows_of(world.store).account:
+        address = str(row["email"])
+        if addresses.count(address) == 1 and digest_of(address) in everyone:
+            return str(row["account_id"]), address
+    raise AssertionError("nobody is on a list")
+
+
+def digest_of(address: str) -> str:
+    return hashlib.sha256(str(google_form(address)).encode()).hexdigest()
+
+
+def on_a_list(world: LaterWorld, address: str) -> bool:
+    return any(digest_of(address) in people for people in world.members().values())
+
+
+def withdraw(world: LaterWorld, account: str) -> None:
+    now = moment(world.clock.now())
+    company = {"c": "computime", "b": "bokhyllan", "h": "hemkraft"}[account[0]]
+    values = f"'no-1', '{account}', '{company}', 'ad_matching', '*', 'withdraw', '{now}', '{now}', 'web_account_settings', NULL, 1, NULL"
+    world.store_file(f"INSERT INTO shop_consent VALUES ({values})")
+
+
+def forget_the_no(world: LaterWorld) -> None:
+    """Somebody cleans up in the store: no event that says no is there any more."""
+    world.change_view("consent_event", "FROM shop_consent", "FROM shop_consent WHERE action = 'grant'")
+
+
+def test_each_no_is_remembered_once_and_counted(world: LaterWorld) -> None:
+    """The first night remembered every no; a second look finds nothing new, and nobody's address, account or digest is in the table or the log."""
+    first = entries(world, "suppression")
+    assert [entry["fields"]["noes"] for entry in first] == [len(memory(world))]
+    assert sum(first[0]["fields"]["kinds"].values()) == len(memory(world)) > 0
+    account, address = someone_on_a_list(world)
+    withdraw(world, account)
+    before = len(memory(world))
+    world.night()
+    after = memory(world)
+    world.advance(timedelta(hours=1))
+    world.night()
+    assert memory(world) == after
+    assert any(row["kind"] == "withdrawn" for row in after[before:])
+    content = b"".join(
+        path.read_bytes() for path in (world.folder / load(world.config).ledger.path).parent.glob("ledger.sqlite*")
+    )
+    assert address.encode() not in content
+    assert digest_of(address).encode() not in content
+    assert bytes.fromhex(digest_of(address)) not in content
+
+
+def test_a_store_that_forgets_does_not_bring_anybody_back(world: LaterWorld) -> None:
+    account, address = someone_on_a_list(world)
+    withdraw(world, account)
+    world.night()
+    world.advance(timedelta(hours=1))
+    assert not on_a_list(world, address)
+    forget_the_no(world)
+    world.advance(timedelta(days=1))
+    outcome = world.night()
+    world.advance(timedelta(hours=1))
+    assert outcome.exit_code in {0, 4}
+    assert not on_a_list(world, address)
+    refused = [entry["fields"]["refused"] for entry in entries(world, "funnel")]
+    assert any(Reason.SUPPRESSED.value in each for each in refused[-5:])
+
+
+def test_without_memory_the_same_store_brings_her_back(world: LaterWorld) -> None:
+    """The counter-proof: it is memory that keeps her off."""
+    account, address = someone_on_a_list(world)
+    withdraw(world, account)
+    world.night()
+    world.advance(timedelta(hours=1))
+    forget_the_no(world)
+    with sqlite3.connect(world.folder / load(world.config).ledger.path) as ledger:
+        ledger.execute("DELETE FROM suppression")
+    world.advance(timedelta(days=1))
+    world.night()
+    world.advance(timedelta(hours=1))
+    assert on_a_list(world, address)
