@@ -1,21 +1,29 @@
 """A no holds when the whole store forgets it: real nights and hours, and what they wrote down."""
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from later_world import LaterWorld, Past, first_night
 from lists_by_rule import rows_of
+from typer.testing import CliRunner, Result
 
+from nestaudience.cli import app
 from nestaudience.config.load import load
+from nestaudience.hashing.digests import Addresses
 from nestaudience.ledger.suppression import remembered
+from nestaudience.objecting import Objection
+from nestaudience.objecting import enter as enter_objection
+from nestaudience.sandbox.world import StoreFile
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.vocabulary import Reason
-from nestaudience.wiring import open_evidence
+from nestaudience.wiring import open_evidence, open_parts
 from tests.reference.values import google_form
 
 
@@ -129,3 +137,79 @@ def test_without_memory_the_same_store_brings_her_back(world: LaterWorld) -> Non
     world.night()
     world.advance(timedelta(hours=1))
     assert on_a_list(world, address)
+
+
+def enter(world: LaterWorld, address: str, *words: str) -> Result:
+    return CliRunner().invoke(app, ["rights", "object", *words, "--config", str(world.config)], input=address)
+
+
+def enter_now(world: LaterWorld, address: str, what: Objection) -> None:
+    """As the command does it, by the world's own clock."""
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        enter_objection(parts, Addresses(pa.array([address])), what)
+
+
+def look_in(world: LaterWorld) -> dict[str, frozenset[str]]:
+    """A night later: who is on the lists."""
+    world.advance(timedelta(days=1))
+    world.night()
+    world.advance(timedelta(hours=1))
+    return world.members()
+
+
+def test_an_objection_by_hand_holds_until_a_case_lifts_it(world: LaterWorld) -> None:
+    account, address = someone_on_a_list(world)
+    enter_now(world, f" {address.upper()}", Objection("K-7"))
+    assert digest_of(address) not in frozenset().union(*look_in(world).values())
+    grant(world, account, "yes-1")
+    assert digest_of(address) not in frozenset().union(*look_in(world).values())
+    enter_now(world, address, Objection("K-8", lift=True))
+    assert digest_of(address) not in frozenset().union(*look_in(world).values())
+    grant(world, account, "yes-2")
+    assert digest_of(address) in frozenset().union(*look_in(world).values())
+    said = [entry["fields"] for entry in entries(world, "suppression") if "case_id" in entry["fields"]]
+    assert [(each["what"], each["case_id"]) for each in said] == [("objected", "K-7"), ("lifted", "K-8")]
+    assert all(address.lower() not in str(entry).lower() for entry in entries(world, "suppression"))
+
+
+def grant(world: LaterWorld, account: str, event: str) -> None:
+    """She consents in her account, like the first time, now."""
+    now = moment(world.clock.now())
+    with StoreFile(world.store) as store:
+        columns = [str(row[1]) for row in store.rows("PRAGMA table_info(shop_consent)")]
+    first = f"SELECT * FROM shop_consent WHERE account_id = '{account}' AND purpose = 'ad_matching' AND action = 'grant' LIMIT 1"
+    changed = {"event_id": f"'{event}'", "occurred_at": f"'{now}'", "recorded_at": f"'{now}'", "source": "'web_account_settings'"}
+    changed["source_seq"] = "NULL"
+    chosen = ", ".join(changed.get(name, name) for name in columns)
+    world.store_file(f"INSERT INTO shop_consent SELECT {chosen} FROM ({first})")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "exit_code"),
+    [
+        (("--yes",), "case_missing", 2),
+        (("--case", "K-7", "--lift", "--yes"), "nothing_to_lift", 2),
+        (("--case", "K-7", "--purpose", "order_analysis", "--recipient", "google", "--yes"), "recipient_without_meaning", 2),
+    ],
+)
+def test_what_is_wrong_with_an_objection_is_said(world: LaterWorld, words: tuple[str, ...], code: str, exit_code: int) -> None:
+    told = enter(world, "someone@kund.example", *words)
+    assert (told.exit_code, code in told.output) == (exit_code, True), told.output
+    assert "someone" not in told.output
+    assert not [row for row in memory(world) if row["case_id"]]
+
+
+def test_nothing_is_entered_unasked(world: LaterWorld) -> None:
+    assert enter(world, "someone@kund.example", "--case", "K-7").exit_code == 0
+    assert enter(world, "no address", "--case", "K-7", "--yes").exit_code == 2
+    assert not [row for row in memory(world) if row["case_id"]]
+
+
+def test_an_objection_for_one_recipient_leaves_the_other_alone(world: LaterWorld) -> None:
+    _, address = someone_on_a_list(world)
+    told = enter(world, address, "--case", "K-7", "--recipient", "meta", "--yes", "--json")
+    said = {"entered": True, "case": "K-7", "lift": False, "purpose": "ad_matching", "recipient": "meta"}
+    assert json.loads(told.stdout) == said
+    assert digest_of(address) in frozenset().union(*look_in(world).values())
+    assert enter(world, address, "--case", "K-7", "--recipient", "google", "--yes").exit_code == 0
+    assert digest_of(address) not in frozenset().union(*look_in(world).values())

@@ -16,6 +16,7 @@ from nestaudience.cli import (
     hour_commands,
     ledger_commands,
     release_command,
+    rights_commands,
     run_commands,
     sandbox_commands,
     serve_command,
@@ -46,6 +47,7 @@ app.command()(release_command.release)
 app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
 app.command()(explain_command.explain)
+app.add_typer(rights_commands.rights_app, name="rights")
 app.add_typer(audit_commands.audit_app, name="audit")
 app.add_typer(ledger_commands.ledger_app, name="ledger")
 app.add_typer(run_commands.keys_app, name="keys")

@@ -76,9 +76,12 @@ def append(connection: Connection, noes: pa.Table) -> None:
         )
 
 
-def remembered(engine: Engine) -> pa.Table:
-    """Every remembered no, in the form of `NOES`: those of one controller and case together, in the order in which they were remembered."""
-    tables = [table for words in _groups(engine) for table in _of_group(engine, words)]
+def remembered(engine: Engine, *, by_hand: bool = False) -> pa.Table:
+    """Every remembered no, or those with a case, in the form of `NOES`: those of one controller and case together, in the order in which they were
+    remembered.
+    """
+    groups = [words for words in _groups(engine) if words["case_id"] or not by_hand]
+    tables = [table for words in groups for table in _of_group(engine, words)]
     return pa.concat_tables(tables) if tables else NOES.empty_table()
 
 
