@@ -4,19 +4,10 @@ Each sentence says what is so, without the rules' own words. A test holds that e
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Final
 
 from nestaudience.screening.tracing import Verdict
-from nestaudience.vocabulary import Reason
-
-
-class Language(StrEnum):
-    """The languages that a data subject is answered in."""
-
-    SV = "sv"
-    EN = "en"
-
+from nestaudience.vocabulary import Language, Reason
 
 Two = tuple[str, str]
 """Swedish, English."""

@@ -110,6 +110,13 @@ class Cause(StrEnum):
     OTHER_SEE_CASE = "other_see_case"
 
 
+class Language(StrEnum):
+    """The languages in which a data subject is answered."""
+
+    SV = "sv"
+    EN = "en"
+
+
 class Reason(StrEnum):
     """Why an account is not eligible, in order of report. A reason's bit in a mask is its position here."""
 

@@ -132,13 +132,22 @@ def mutilated(mutant: Mutant, folder: Path) -> Path:
 
 def hunted(folder: Path, histories: int, seed: int) -> tuple[int, str]:
     """Run the machine on such a copy: its exit code and what it said."""
+    return _said(folder, str(folder / "tests" / "machine.py"), str(histories), str(seed))
+
+
+def played(folder: Path) -> tuple[int, str]:
+    """Play the smallest histories, which are written by hand in `test_machine_findings`, on such a copy: the exit code and what was said."""
+    return _said(folder, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(folder / "tests" / "test_machine_findings.py"))
+
+
+def _said(folder: Path, *words: str) -> tuple[int, str]:
     place = os.pathsep.join((str(folder), str(folder / "tests")))
     done = subprocess.run(
-        [sys.executable, str(folder / "tests" / "machine.py"), str(histories), str(seed)],
+        [sys.executable, *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    return done.returncode, done.stderr
+    return done.returncode, done.stdout + done.stderr

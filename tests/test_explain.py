@@ -19,8 +19,8 @@ from nestaudience.explaining import Explanation, explain
 from nestaudience.hashing.digests import Addresses
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.screening.tracing import Verdict
-from nestaudience.sentences import ACTIONS, ON_LIST, PURPOSES, REASONS, VERDICTS, Language, said
-from nestaudience.vocabulary import NO_REASONS, Reason, Recipient
+from nestaudience.sentences import ACTIONS, ON_LIST, PURPOSES, REASONS, VERDICTS, said
+from nestaudience.vocabulary import NO_REASONS, Language, Reason, Recipient
 from nestaudience.wiring import open_evidence, open_parts
 from tests.reference.decide import decide
 from tests.reference.rows import World

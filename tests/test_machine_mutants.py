@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from machine_mutants import MUTANTS, Mutant, hunted, mutilated
+from machine_mutants import MUTANTS, Mutant, hunted, mutilated, played
 
 from tests.reliability import Row, collect
 
@@ -16,9 +16,13 @@ QUICK = {"marked after sending", "the last look keeps everybody", "forgotten bef
 )
 @pytest.mark.timeout(3600)
 def test_every_mutant_is_caught(mutant: Mutant, tmp_path: Path) -> None:
-    """By an assertion of the machine's own, and not because the copy does not run."""
+    """By an assertion of the machine's own, and not because the copy does not run. Situations that need four things in a row stand among the smallest
+    histories, which are played first; all others are found by chance.
+    """
     folder = mutilated(mutant, tmp_path)
-    for seed in SEEDS:
+    code, said = played(folder)
+    found = "machine_truth.py" in said
+    for seed in () if found else SEEDS:
         code, said = hunted(folder, HISTORIES, seed)
         if code:
             break

@@ -7,7 +7,7 @@ import typer
 
 from nestaudience.cli import output
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
-from nestaudience.sentences import ACTIONS, ELIGIBLE, NOT_IN_SEGMENT, ON_LIST, PURPOSES, REASONS, VERDICTS, Language, said
+from nestaudience.vocabulary import Language
 
 if TYPE_CHECKING:
     from nestaudience.config.settings import Settings
@@ -41,6 +41,8 @@ def explain(case: Case = "", language: In = Language.SV, config: Config = DEFAUL
 
 
 def _document(found: "Explanation", language: Language) -> dict[str, object]:
+    from nestaudience.sentences import REASONS, said
+
     events = [
         {
             "account": None if event.account is None else event.account + 1,
@@ -72,6 +74,8 @@ def _document(found: "Explanation", language: Language) -> dict[str, object]:
 
 
 def _show(found: "Explanation", settings: "Settings", language: Language) -> None:
+    from nestaudience.sentences import ACTIONS, ON_LIST, PURPOSES, VERDICTS, said
+
     swedish = language is Language.SV
     names = {key: controller.legal_name for key, controller in settings.controllers.items()}
     if not found.accounts:
@@ -113,6 +117,8 @@ def _show(found: "Explanation", settings: "Settings", language: Language) -> Non
 
 
 def _why(answer: "TracedAnswer", language: Language) -> str:
+    from nestaudience.sentences import ELIGIBLE, NOT_IN_SEGMENT, REASONS, said
+
     if answer.eligible:
         return said(ELIGIBLE, language)
     sentences = [] if answer.in_segment else [said(NOT_IN_SEGMENT, language)]
