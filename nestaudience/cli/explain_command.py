@@ -74,8 +74,6 @@ def _document(found: "Explanation", language: Language) -> dict[str, object]:
 
 
 def _show(found: "Explanation", settings: "Settings", language: Language) -> None:
-    from nestaudience.sentences import ACTIONS, ON_LIST, PURPOSES, VERDICTS, said
-
     swedish = language is Language.SV
     names = {key: controller.legal_name for key, controller in settings.controllers.items()}
     if not found.accounts:
@@ -86,6 +84,14 @@ def _show(found: "Explanation", settings: "Settings", language: Language) -> Non
         )
     for number, (account, controller) in enumerate(found.accounts, 1):
         output.say(f"{'Konto' if swedish else 'Account'} {number}: {account}, {names.get(controller, controller)}")
+    _show_events(found, language)
+    _show_lists(found, settings, language)
+    output.hint(f"{'Uppslaget är loggat under' if swedish else 'This look is logged under'} {found.case_id}.")
+
+
+def _show_events(found: "Explanation", language: Language) -> None:
+    from nestaudience.sentences import ACTIONS, PURPOSES, VERDICTS, said
+
     if found.events:
         rows = [
             (
@@ -100,7 +106,12 @@ def _show(found: "Explanation", settings: "Settings", language: Language) -> Non
             )
             for event in found.events
         ]
-        output.table("Vad som har sagts" if swedish else "What was said", _HEADS[language], rows)
+        output.table("Vad som har sagts" if language is Language.SV else "What was said", _HEADS[language], rows)
+
+
+def _show_lists(found: "Explanation", settings: "Settings", language: Language) -> None:
+    from nestaudience.sentences import ON_LIST, said
+
     by_list = defaultdict(list)
     for answer in found.answers:
         by_list[answer.audience].append(answer)
@@ -112,8 +123,7 @@ def _show(found: "Explanation", settings: "Settings", language: Language) -> Non
             for answer in by_list[key]
         ]
         rows_of_lists += [(key, "–", said(ON_LIST[found.on_lists[key]], language), "") for key in keys if not by_list[key]]
-        output.table("Listorna" if swedish else "The lists", _ANSWERS[language], rows_of_lists)
-    output.hint(f"{'Uppslaget är loggat under' if swedish else 'This look is logged under'} {found.case_id}.")
+        output.table("Listorna" if language is Language.SV else "The lists", _ANSWERS[language], rows_of_lists)
 
 
 def _why(answer: "TracedAnswer", language: Language) -> str:
