@@ -4,6 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,15 @@ from typer.testing import CliRunner, Result
 
 from nestaudience.cli import app
 from nestaudience.config.load import load
+from nestaudience.errors import NeedsFix
 from nestaudience.hashing.digests import Addresses
+from nestaudience.ledger.engine import open_engine, write
+from nestaudience.ledger.schema import SUPPRESSION
 from nestaudience.ledger.suppression import remembered
+from nestaudience.ledger.suppression_files import lacking
 from nestaudience.objecting import Objection
 from nestaudience.objecting import enter as enter_objection
+from nestaudience.recovery import recover
 from nestaudience.sandbox.world import StoreFile
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.vocabulary import Reason
@@ -213,3 +219,52 @@ def test_an_objection_for_one_recipient_leaves_the_other_alone(world: LaterWorld
     assert digest_of(address) in frozenset().union(*look_in(world).values())
     assert enter(world, address, "--case", "K-7", "--recipient", "google", "--yes").exit_code == 0
     assert digest_of(address) not in frozenset().union(*look_in(world).values())
+
+
+def test_noes_come_back_after_a_recovery(world: LaterWorld) -> None:
+    """An older copy of the ledger is put back, the store has forgotten the no, and the no still holds: it left this machine with the anchors."""
+    world.edit('head = "keys/head.json"', 'anchor_directory = "elsewhere"\nhead = "keys/head.json"')
+    account, address = someone_on_a_list(world)
+    world.night()
+    ledger, kept = world.folder / load(world.config).ledger.path, world.folder / "backup.sqlite"
+    with closing(sqlite3.connect(ledger)) as one, closing(sqlite3.connect(kept)) as other:
+        one.backup(other)
+    world.advance(timedelta(hours=1))
+    withdraw(world, account)
+    world.night()
+    before = memory(world)
+    files = sorted((world.folder / "elsewhere").glob("noes-*.jsonl"))
+    said = [entry["fields"] for entry in entries(world, "anchor")]
+    written = {fields["noes_digest"] for fields in said if fields["noes"]}
+    assert {hashlib.sha256(file.read_bytes()).hexdigest() for file in files} == written
+    assert len(files) == len(said) == 2
+    content = b"".join(file.read_bytes() for file in files).lower()
+    assert not any(word.encode() in content for word in (address, digest_of(address), account))
+    for left in ledger.parent.glob(ledger.name + "*"):
+        left.unlink()
+    kept.rename(ledger)
+    forget_the_no(world)
+    assert len(memory(world)) < len(before)
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        recover(parts)
+    assert {str(row) for row in memory(world)} == {str(row) for row in before}
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        recover(parts)  # again: nothing is there twice
+    assert len(memory(world)) == len(before)
+    taken = [entry["fields"]["noes"] for entry in entries(world, "suppression") if entry["fields"]["what"] == "taken_back"]
+    assert len(taken) == 1
+    look_in(world)
+    everyone = frozenset().union(*look_in(world).values())
+    assert digest_of(address) not in everyone
+    assert everyone
+
+
+def test_a_file_that_is_none_of_ours_is_no_silence(tmp_path: Path) -> None:
+    """A line that cannot be read stops a recovery; a file that was cut off does not, for the next run wrote all of it again."""
+    engine = open_engine(tmp_path / "ledger.sqlite")
+    write(engine, lambda c: SUPPRESSION.create(c, checkfirst=True))
+    (tmp_path / "noes-000000000001.jsonl").write_text('["00')
+    assert lacking(engine, tmp_path) == []
+    (tmp_path / "noes-000000000002.jsonl").write_text("who knows\n")
+    with pytest.raises(NeedsFix, match="anchor_unreadable"):
+        lacking(engine, tmp_path)
