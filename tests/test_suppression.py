@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -15,21 +16,25 @@ from later_world import LaterWorld, Past, first_night
 from lists_by_rule import rows_of
 from typer.testing import CliRunner, Result
 
+from nestaudience import sync
 from nestaudience.cli import app
 from nestaudience.config.load import load
 from nestaudience.errors import NeedsFix
 from nestaudience.hashing.digests import Addresses
 from nestaudience.ledger.engine import open_engine, write
 from nestaudience.ledger.schema import SUPPRESSION
-from nestaudience.ledger.suppression import remembered
+from nestaudience.ledger.suppression import WITHDRAWALS, remembered
 from nestaudience.ledger.suppression_files import lacking
 from nestaudience.objecting import Objection
 from nestaudience.objecting import enter as enter_objection
 from nestaudience.recovery import recover
+from nestaudience.remembering import forget_old
 from nestaudience.sandbox.world import StoreFile
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.vocabulary import Reason
 from nestaudience.wiring import open_evidence, open_parts
+from nestaudience.withdrawals import withdrawals_job
+from tests.ledger.ledger_builder import context
 from tests.reference.values import google_form
 
 
@@ -128,6 +133,33 @@ def test_a_store_that_forgets_does_not_bring_anybody_back(world: LaterWorld) -> 
     assert not on_a_list(world, address)
     refused = [entry["fields"]["refused"] for entry in entries(world, "funnel")]
     assert any(Reason.SUPPRESSED.value in each for each in refused[-5:])
+
+
+def test_an_hour_remembers_as_well(world: LaterWorld) -> None:
+    """Whoever says no between the nights, and of whom the store knows nothing at night, stays off."""
+    world.night()
+    account, address = someone_on_a_list(world)
+    world.advance(timedelta(hours=2))
+    withdraw(world, account)
+    before = len(memory(world))
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        job = withdrawals_job(parts.evidence.reader, parts.settings, world.clock.now())
+        assert job is not None
+        sync.run(parts, job)
+    assert len(memory(world)) == before + 1
+    forget_the_no(world)
+    assert digest_of(address) not in frozenset().union(*look_in(world).values())
+
+
+def test_old_withdrawals_are_forgotten_with_an_entry(world: LaterWorld) -> None:
+    """After 36 months, and nothing but withdrawals."""
+    kinds = Counter(row["kind"] in WITHDRAWALS for row in memory(world))
+    assert kinds[True] > 0
+    world.advance(timedelta(days=36 * 31))
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        forget_old(parts, parts.open_log(), context(), world.clock.now())
+    assert Counter(row["kind"] in WITHDRAWALS for row in memory(world)) == Counter({False: kinds[False]})
+    assert entries(world, "retention")[-1]["fields"] == {"what": "remembered_withdrawals", "months": 36}
 
 
 def test_without_memory_the_same_store_brings_her_back(world: LaterWorld) -> None:

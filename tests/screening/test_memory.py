@@ -9,13 +9,14 @@ import pyarrow as pa
 import pytest
 
 from nestaudience.hashing.tokens import Tokens
+from nestaudience.screening.recall import Recall
 from nestaudience.screening.rules import Rules
 from nestaudience.vocabulary import AudienceKey, Reason, Recipient
 from tests.reference.damage import SOURCES
 from tests.reference.decide import decide, remembered_noes
 from tests.reference.rows import Row, World, account, consent, member, right
 from tests.reference.strategies import C1, C2, C3, Case, audience, registered_texts
-from tests.screening.test_equals_reference import in_sqlite, remembered, screened
+from tests.screening.test_equals_reference import TOKENS, in_sqlite, remembered, screened
 
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
 RULES = Rules(frozenset({C1, C2, C3}), tuple(Recipient), registered_texts(NOW), SOURCES)
@@ -134,6 +135,28 @@ def test_the_old_address_keeps_the_no_after_a_change() -> None:
     moved = account(email="ny@post.se")
     after = World((moved, NEW), (NO, consent("g2", account_id="a2", **at(1))))
     assert judged(FIRST, after, person="a2") == (SUPPRESSED, SUPPRESSED)
+
+
+@pytest.mark.parametrize(
+    ("after", "person", "expected"),
+    [
+        (World((account(**HERS),), (GRANT | {"source_seq": "6"},)), "a1", SUPPRESSED),
+        (World((account(**HERS),), (GRANT | {"source_seq": "8"},)), "a1", NOTHING),
+        (World((NEW,), (consent("g2", account_id="a2", **at(1)),)), "a2", SUPPRESSED),
+        (World((NEW,), (consent("g2", account_id="a2", **at(12)),)), "a2", NOTHING),
+        (World((account(**HERS),), (GRANT, NO | {"source_seq": "7"})), "a1", {Reason.CONSENT_WITHDRAWN}),
+    ],
+)
+def test_memory_survives_new_keys(after: World, person: str, expected: set[Reason]) -> None:
+    """Both keys are new since: the address, and the account with its sequence, are known again by the old ones."""
+    before = World((account(**HERS),), (NO | {"source_seq": "7"},))
+    case = Case(replace(after, segment_member=(member(person),)), RULES, AUDIENCES, NOW, before, NOW - timedelta(days=20))
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        old = remembered(case, in_sqlite, Path(other))
+        assert old is not None
+        recall = Recall(old.rows, (Tokens(b"n" * 32), *old.keys), (TOKENS,))
+        found = screened(case, in_sqlite(case, Path(one)), recall, Tokens(b"i" * 32))
+    assert [set(found[each.key][0][person]) for each in AUDIENCES] == [expected, expected]
 
 
 def test_tokens_of_memory_tell_nothing_without_their_key() -> None:
