@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from nestaudience.hashing.tokens import Tokens
+from nestaudience.screening.engine import EngineLimits, open_engine
 from nestaudience.screening.recall import Recall
 from nestaudience.screening.rules import Rules
 from nestaudience.vocabulary import AudienceKey, Reason, Recipient
@@ -128,6 +129,23 @@ def test_a_no_without_a_clock_was_said_when_it_was_first_seen() -> None:
         gone = SUPPRESSED if expected else NOTHING
         assert judged(before, World(accounts, (grant,))) == (gone, gone)
         assert judged(World(), World(accounts, (grant, no))) == ({Reason.CONSENT_WITHDRAWN}, {Reason.CONSENT_WITHDRAWN})
+
+
+def test_of_two_noes_without_a_clock_nobody_knows_which_was_seen() -> None:
+    """The second of them may have been said a minute ago."""
+    blank = {"occurred_at": None, "recorded_at": None}
+    accounts, no, again = (account(**HERS),), NO | blank, NO | blank | {"event_id": "n2"}
+    clocks = dict.fromkeys(("occurred_at", "recorded_at"), "2026-11-20T10:00:00Z")
+    withdrawn = {Reason.CONSENT_WITHDRAWN}
+    for noes, expected in (((no,), NOTHING), ((no, again), withdrawn)):
+        after = World(accounts, (consent("g2", **clocks), *noes))
+        assert judged(World(accounts, (no,)), after) == (expected, expected)
+
+
+def test_a_word_has_the_same_number_for_ever() -> None:
+    """Sources are remembered as the engine's numbers: another number after an update would make them strangers."""
+    with open_engine(EngineLimits(memory="100MB", threads=1)) as engine:
+        assert engine.execute("SELECT hash('prefs')").fetchall() == [(17378752292637137915,)]
 
 
 def test_the_old_address_keeps_the_no_after_a_change() -> None:
