@@ -95,6 +95,30 @@ def test_a_remembered_restriction_ends_on_its_account_only() -> None:
     assert judged(before, World(accounts, (GRANT,), ends[1:])) == (SUPPRESSED, SUPPRESSED)
 
 
+def test_no_company_is_not_the_same_company() -> None:
+    """Without a company the sequence of an account decides nothing, for what is shown and for what is remembered."""
+    nowhere = {"controller_id": None}
+    restrict = right("r", "restrict", **nowhere, **at(10)) | {"source_seq": "1"}
+    before = World((account(**HERS),), (GRANT,), (restrict,))
+    ends = right("u", "unrestrict", **nowhere, **at(10)) | {"source_seq": "2"}
+    assert judged(before, World((account(**HERS),), (GRANT,), (restrict, ends))) == ({Reason.RESTRICTED}, {Reason.RESTRICTED})
+    assert judged(before, World((account(**HERS),), (GRANT,), (ends,))) == (SUPPRESSED, SUPPRESSED)
+
+
+def test_what_nobody_configured_is_remembered_as_a_number() -> None:
+    """A company's name comes from the store and could be any text, an address too."""
+    odd = World((account(**HERS),), (NO | {"controller_id": "hon@post.se"},))
+    case = Case(World(), RULES, AUDIENCES, NOW, odd, NOW - timedelta(days=20))
+    with tempfile.TemporaryDirectory() as folder:
+        kept = remembered(case, in_sqlite, Path(folder))
+    assert kept is not None
+    (name,) = kept.rows.column("controller").to_pylist()
+    assert name.startswith("#")
+    assert name[1:].isdigit()
+    shown = World((account(**HERS),), (GRANT, NO | {"controller_id": "hon@post.se"}))
+    assert judged(odd, shown) == ({Reason.CONSENT_WITHDRAWN}, {Reason.CONSENT_WITHDRAWN})
+
+
 def test_a_remembered_erasure_does_not_reach_an_account_made_after_it() -> None:
     before = World((account(**HERS),), (GRANT,), (right("e", "erase", None, **HERS, **at(10)),))
     late, early = NEW, NEW | {"created_at": "2026-10-09T08:00:00Z"}
