@@ -2,7 +2,8 @@
 
 First a new signed epoch that says what was lost; in the same transaction every list that may have got people since is marked. Then the marked
 lists are deleted, and begin anew with the next run: the ledger no longer knows who was added to them. A list that cannot be deleted now is tried
-again by every run, and nobody joins it before. Every step may be repeated; nobody is sent here.
+again by every run, and nobody joins it before. Noes that left this machine with the anchors are taken back. Every step may be repeated; nobody is
+sent here.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from nestaudience.ledger.epoch import Restored, examine, open_epoch
 from nestaudience.ledger.lease import WRITER, leased
 from nestaudience.ledger.memory import RECOVERING
 from nestaudience.parts import Parts
+from nestaudience.remembering import take_back_noes
 from nestaudience.sync import Outcome, Run
 from nestaudience.vocabulary import RunKind
 
@@ -76,6 +78,7 @@ def recover(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome
             clock=parts.clock,
             randomness=parts.randomness,
         )
+        take_back_noes(parts, parts.open_log(), context)
     with Run(parts, job, actor=actor, note=note) as run:
         run.recover()
         return run.finish()

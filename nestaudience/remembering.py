@@ -5,6 +5,7 @@ judges nobody.
 """
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from nestaudience.ledger.entries import Context, EntryType, Value
 from nestaudience.ledger.keys import KeyUse
 from nestaudience.ledger.log import TransferLog
 from nestaudience.ledger.suppression import NOBODY, NOES, TOKEN, append, forget_withdrawals, remembered
+from nestaudience.ledger.suppression_files import lacking, take_back, write_new
 from nestaudience.parts import Parts
 from nestaudience.screening.engine import naive
 from nestaudience.screening.recall import REMEMBERED_SCHEMA, Recall
@@ -57,6 +59,31 @@ def remember(parts: Parts, screened: Screened, log: TransferLog, context: Contex
     noes = to_ledger(found, at, key_ids(parts))
     log.append([(EntryType.SUPPRESSION, context, _counts(noes))], lambda connection, _: append(connection, noes))
     return int(noes.num_rows)
+
+
+def anchor_noes(parts: Parts, directory: Path) -> dict[str, Value]:
+    """Let what was remembered since the last anchor leave this machine; what the anchor's entry says of it.
+
+    Raises `NeedsFix`: `anchor_unwritable`.
+    """
+    said = [entry["fields"] for entry in parts.evidence.reader.entries(types=frozenset({EntryType.ANCHOR}))]
+    after = max((int(fields["noes_until"]) for fields in said if "noes_until" in fields), default=0)
+    written = write_new(parts.evidence.engine, directory, after)
+    fields: dict[str, Value] = {"noes_until": written.until, "noes": written.noes}
+    return fields | ({"noes_digest": written.digest} if written.noes else {})
+
+
+def take_back_noes(parts: Parts, log: TransferLog, context: Context) -> int:
+    """After a recovery: remember again what left this machine and the restored ledger lacks, with an entry that counts it; how many.
+
+    Raises `NeedsFix`: `anchor_unreadable`.
+    """
+    place = parts.settings.ledger.anchor_directory
+    rows = lacking(parts.evidence.engine, parts.evidence.base / place) if place is not None else []
+    if rows:
+        fields: dict[str, Value] = {"what": "taken_back", "noes": len(rows)}
+        log.append_and_seal([(EntryType.SUPPRESSION, context, fields)], lambda connection, _: take_back(connection, rows))
+    return len(rows)
 
 
 def forget_old(parts: Parts, log: TransferLog, context: Context, now: datetime) -> None:

@@ -51,7 +51,7 @@ from nestaudience.ledger.log import NewEntry, TransferLog
 from nestaudience.lists_anew import lists_anew
 from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs gets one
 from nestaudience.parts import Parts
-from nestaudience.remembering import remember
+from nestaudience.remembering import anchor_noes, remember
 from nestaudience.small_lists import retire_small
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, KillSwitch, Mode, Operation, Purpose, RunId, RunKind
 from nestaudience.withdrawals import judge_withdrawals, watermarks
@@ -312,12 +312,13 @@ class Run:
         failure: NestAudienceError | None = None
         try:
             anchor(directory, signed)
+            noes = anchor_noes(self.parts, directory)
         except NestAudienceError as error:
             failure = error.with_traceback(None)
         if failure is not None:
             self.outcome.errors.append(failure)
             return
-        fields: dict[str, Value] = {"kind": "directory", "size": signed.size, "root": signed.root.hex()}
+        fields: dict[str, Value] = {"kind": "directory", "size": signed.size, "root": signed.root.hex(), **noes}
         self.log.append_and_seal([(EntryType.ANCHOR, self._context(""), fields)])
 
     def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> bool:

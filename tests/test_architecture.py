@@ -97,7 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "against": WORDS | {"delta", "history"},
     "outcome": WORDS | {"delivery", "delta"},
     "lists_anew": WORDS | {"delivery", "destinations.port", "ledger", "parts"},
-    "recovery": WORDS | {"sync", "judging", "jobs", "parts", "delivery", "ledger"},
+    "recovery": WORDS | {"remembering", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "status": WORDS
     | {"wiring", "parts", "ledger", "audit", "config", "delivery", "history", "due"}
     | {"delta", "releasing", "small_lists"},

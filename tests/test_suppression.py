@@ -3,7 +3,9 @@
 import hashlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,25 @@ from later_world import LaterWorld, Past, first_night
 from lists_by_rule import rows_of
 from typer.testing import CliRunner, Result
 
+from nestaudience import sync
 from nestaudience.cli import app
 from nestaudience.config.load import load
+from nestaudience.errors import NeedsFix
 from nestaudience.hashing.digests import Addresses
-from nestaudience.ledger.suppression import remembered
+from nestaudience.ledger.engine import open_engine, write
+from nestaudience.ledger.schema import SUPPRESSION
+from nestaudience.ledger.suppression import WITHDRAWALS, remembered
+from nestaudience.ledger.suppression_files import lacking
 from nestaudience.objecting import Objection
 from nestaudience.objecting import enter as enter_objection
+from nestaudience.recovery import recover
+from nestaudience.remembering import forget_old
 from nestaudience.sandbox.world import StoreFile
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.vocabulary import Reason
 from nestaudience.wiring import open_evidence, open_parts
+from nestaudience.withdrawals import withdrawals_job
+from tests.ledger.ledger_builder import context
 from tests.reference.values import google_form
 
 
@@ -124,6 +135,33 @@ def test_a_store_that_forgets_does_not_bring_anybody_back(world: LaterWorld) -> 
     assert any(Reason.SUPPRESSED.value in each for each in refused[-5:])
 
 
+def test_an_hour_remembers_as_well(world: LaterWorld) -> None:
+    """Whoever says no between the nights, and of whom the store knows nothing at night, stays off."""
+    world.night()
+    account, address = someone_on_a_list(world)
+    world.advance(timedelta(hours=2))
+    withdraw(world, account)
+    before = len(memory(world))
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        job = withdrawals_job(parts.evidence.reader, parts.settings, world.clock.now())
+        assert job is not None
+        sync.run(parts, job)
+    assert len(memory(world)) == before + 1
+    forget_the_no(world)
+    assert digest_of(address) not in frozenset().union(*look_in(world).values())
+
+
+def test_old_withdrawals_are_forgotten_with_an_entry(world: LaterWorld) -> None:
+    """After 36 months, and nothing but withdrawals."""
+    kinds = Counter(row["kind"] in WITHDRAWALS for row in memory(world))
+    assert kinds[True] > 0
+    world.advance(timedelta(days=36 * 31))
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        forget_old(parts, parts.open_log(), context(), world.clock.now())
+    assert Counter(row["kind"] in WITHDRAWALS for row in memory(world)) == Counter({False: kinds[False]})
+    assert entries(world, "retention")[-1]["fields"] == {"what": "remembered_withdrawals", "months": 36}
+
+
 def test_without_memory_the_same_store_brings_her_back(world: LaterWorld) -> None:
     """The counter-proof: it is memory that keeps her off."""
     account, address = someone_on_a_list(world)
@@ -213,3 +251,52 @@ def test_an_objection_for_one_recipient_leaves_the_other_alone(world: LaterWorld
     assert digest_of(address) in frozenset().union(*look_in(world).values())
     assert enter(world, address, "--case", "K-7", "--recipient", "google", "--yes").exit_code == 0
     assert digest_of(address) not in frozenset().union(*look_in(world).values())
+
+
+def test_noes_come_back_after_a_recovery(world: LaterWorld) -> None:
+    """An older copy of the ledger is put back, the store has forgotten the no, and the no still holds: it left this machine with the anchors."""
+    world.edit('head = "keys/head.json"', 'anchor_directory = "elsewhere"\nhead = "keys/head.json"')
+    account, address = someone_on_a_list(world)
+    world.night()
+    ledger, kept = world.folder / load(world.config).ledger.path, world.folder / "backup.sqlite"
+    with closing(sqlite3.connect(ledger)) as one, closing(sqlite3.connect(kept)) as other:
+        one.backup(other)
+    world.advance(timedelta(hours=1))
+    withdraw(world, account)
+    world.night()
+    before = memory(world)
+    files = sorted((world.folder / "elsewhere").glob("noes-*.jsonl"))
+    said = [entry["fields"] for entry in entries(world, "anchor")]
+    written = {fields["noes_digest"] for fields in said if fields["noes"]}
+    assert {hashlib.sha256(file.read_bytes()).hexdigest() for file in files} == written
+    assert len(files) == len(said) == 2
+    content = b"".join(file.read_bytes() for file in files).lower()
+    assert not any(word.encode() in content for word in (address, digest_of(address), account))
+    for left in ledger.parent.glob(ledger.name + "*"):
+        left.unlink()
+    kept.rename(ledger)
+    forget_the_no(world)
+    assert len(memory(world)) < len(before)
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        recover(parts)
+    assert {str(row) for row in memory(world)} == {str(row) for row in before}
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        recover(parts)  # again: nothing is there twice
+    assert len(memory(world)) == len(before)
+    taken = [entry["fields"]["noes"] for entry in entries(world, "suppression") if entry["fields"]["what"] == "taken_back"]
+    assert len(taken) == 1
+    look_in(world)
+    everyone = frozenset().union(*look_in(world).values())
+    assert digest_of(address) not in everyone
+    assert everyone
+
+
+def test_a_file_that_is_none_of_ours_is_no_silence(tmp_path: Path) -> None:
+    """A line that cannot be read stops a recovery; a file that was cut off does not, for the next run wrote all of it again."""
+    engine = open_engine(tmp_path / "ledger.sqlite")
+    write(engine, lambda c: SUPPRESSION.create(c, checkfirst=True))
+    (tmp_path / "noes-000000000001.jsonl").write_text('["00')
+    assert lacking(engine, tmp_path) == []
+    (tmp_path / "noes-000000000002.jsonl").write_text("who knows\n")
+    with pytest.raises(NeedsFix, match="anchor_unreadable"):
+        lacking(engine, tmp_path)

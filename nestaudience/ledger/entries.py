@@ -73,6 +73,7 @@ DIGEST_FIELDS: Final = frozenset(
         "input_digest",
         "membership_root",
         "new_digest",
+        "noes_digest",
         "nonce",
         "old_digest",
         "payload_commitment",

@@ -148,7 +148,7 @@ class Screened:
                    FROM (SELECT person_token, kept_token FROM subject WHERE own
                          UNION ALL SELECT address_token, kept_token FROM rights)
                    WHERE person_token IN (SELECT person_token FROM no_event) GROUP BY person_token)
-               SELECT n.kind, a.token, n.account_token, n.controller, n.bits, n.source, n.seq,
+               SELECT n.kind, a.token, n.account_token, kept_controller(n.controller) AS controller, n.bits, n.source, n.seq,
                       CASE WHEN isfinite(n.occurred) THEN n.occurred END AS occurred, CASE WHEN isfinite(n.recorded) THEN n.recorded END AS recorded
                FROM no_event n LEFT JOIN address a ON a.person_token = n.person_token
                WHERE NOT n.remembered AND n.kind <> 'closed' AND (n.account_token IS NOT NULL OR a.token IS NOT NULL)

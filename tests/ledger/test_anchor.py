@@ -18,12 +18,12 @@ def test_a_run_anchors_its_checkpoint_and_says_so(tmp_path: Path) -> None:
             text.replace('head = "keys/head.json"', 'anchor_directory = "elsewhere"\nhead = "keys/head.json"')
         )
         outcome = world.night()
-        notes = sorted((tmp_path / "elsewhere").iterdir())
+        notes = sorted((tmp_path / "elsewhere").glob("checkpoint-*"))
         assert [note.read_text() for note in notes] == [outcome.checkpoint]
         verifiers = [Verifier.parse(key) for key in world.keys.vkeys("nestit.example/nestaudience/sandbox")]
         signed = open_note(outcome.checkpoint, verifiers)
         anchor(tmp_path / "elsewhere", signed)  # again: left as it is
-        assert len(list((tmp_path / "elsewhere").iterdir())) == 1
+        assert len(list((tmp_path / "elsewhere").glob("checkpoint-*"))) == 1
 
 
 def test_a_directory_that_cannot_be_written_is_said_and_named_by_its_setting(tmp_path: Path) -> None:

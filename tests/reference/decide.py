@@ -13,7 +13,7 @@ from nestaudience.screening.rules import AudienceRule, ConsentText, Funnel, Rule
 from nestaudience.vocabulary import EventSource, Purpose, Reason, Recipient
 
 from .events import Event, beats, clocks_of_no, clocks_usable, mapped_source, read_events, unfollowed, usable_grant
-from .memory import CODES, with_first_seen, worth_keeping
+from .memory import CODES, with_first_seen, without_alike, worth_keeping
 from .people import Person, people_of, same_address
 from .rows import Row, World
 from .values import form_at, moment, months_after
@@ -71,6 +71,7 @@ class _Store:
         self.rules, self.now, self.remembered = rules, now, remembered
         self.consents = with_first_seen(read_events("consent_event", world.consent_event), remembered)
         self.rights = with_first_seen(read_events("rights_event", world.rights_event), remembered)
+        self.consents, self.rights = without_alike(self.consents, self.rights, rules)
         self.people = people_of(world.account, self.consents + self.rights, rules, now)
 
     def with_memory(self) -> "_Store":

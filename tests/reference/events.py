@@ -54,6 +54,7 @@ class Event:
     conflicting: bool
     kept: str | None = None
     remembered: bool = False
+    event_id: str | None = None
     first_seen: datetime | None = None
 
     @property
@@ -90,6 +91,7 @@ def _event(view: str, row: Row, *, conflicting: bool) -> Event:
         text=row.get("text_version"),
         case=row.get("case_id"),
         conflicting=conflicting,
+        event_id=row["event_id"],
     )
 
 

@@ -3,6 +3,7 @@
 Where the rules leave room, "Read as:" says what was chosen.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -48,6 +49,23 @@ def with_first_seen(events: list[Event], remembered: Iterable[Event]) -> list[Ev
     """The store's events; a no without any clock was said when memory first saw it (rule 3)."""
     known = {_content(no): no.first_seen for no in remembered}
     return [replace(event, first_seen=known.get(_content(event))) for event in events]
+
+
+def without_alike(consents: list[Event], rights: list[Event], rules: Rules) -> tuple[list[Event], list[Event]]:
+    """Read as: where several noes of one holder, company, source and sequence have no clock, nobody can tell which memory saw."""
+    noes = [no for no in consents if no.action == "withdraw" and no.purpose not in rules.irrelevant_purposes]
+    noes += [no for no in rights if no.action in {"object", "restrict", "erase", "close"}]
+    seen = Counter((_whose(no), no.event_id) for no in noes if no.occurred is None and no.recorded is None)
+    several = {whose for whose, count in Counter(whose for whose, _ in seen).items() if count > 1}
+
+    def cleared(events: list[Event]) -> list[Event]:
+        return [replace(event, first_seen=None) if _whose(event) in several else event for event in events]
+
+    return cleared(consents), cleared(rights)
+
+
+def _whose(no: Event) -> tuple[object, ...]:
+    return (no.holder, no.controller, no.source, no.seq)
 
 
 def _content(no: Event) -> tuple[object, ...]:

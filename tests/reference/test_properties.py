@@ -14,11 +14,11 @@ from nestaudience.customers import contract
 from nestaudience.vocabulary import Reason, Recipient
 
 from . import rows
-from .decide import Decisions, decide, funnel
+from .decide import Decisions, decide, funnel, remembered_noes
 from .rows import account, consent, right
 from .store import write
 from .strategies import Case, cases
-from .values import canonical
+from .values import canonical, moment
 
 FEW = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 OWNERS = st.sampled_from([*(f"{kind}{number}" for kind in ("a", "s", "ps") for number in range(3)), "ghost"])
@@ -28,6 +28,11 @@ APART = "source_of_no_other_event"
 
 def answers(case: Case) -> list[Decisions]:
     return [decide(case.world, case.rules, audience, case.now) for audience in case.audiences]
+
+
+def with_memory(case: Case) -> list[Decisions]:
+    kept = [] if case.seen_at is None else remembered_noes(case.earlier, case.rules, case.seen_at)
+    return [decide(case.world, case.rules, audience, case.now, kept) for audience in case.audiences]
 
 
 def eligible(decisions: Decisions) -> set[str]:
@@ -121,14 +126,25 @@ def test_generated_worlds_show_every_reason_and_many_eligible() -> None:
     @settings(FEW, max_examples=500, database=None, derandomize=True, phases=[Phase.generate])
     @given(cases())
     def count(case: Case) -> None:
-        for decisions in answers(case):
+        for decisions in with_memory(case):
             for reasons in decisions.values():
                 seen.update([reason.value for reason in reasons] or ["eligible", "all"])
                 seen["all"] += bool(reasons)
 
     count()
-    assert {reason.value for reason in Reason} - set(seen) == {"suppressed"}
+    assert {reason.value for reason in Reason} <= set(seen)
     assert seen["eligible"] > seen["all"] / 20
+
+
+@FEW
+@given(cases())
+def test_memory_never_makes_anyone_eligible_and_keeps_every_other_code(case: Case) -> None:
+    clockless = (row for row in (*case.world.consent_event, *case.world.rights_event) if moment(row["recorded_at"]) is None)
+    if next(clockless, None) is None:  # memory knows when those were said
+        for before, after in zip(answers(case), with_memory(case), strict=True):
+            assert before.keys() == after.keys()
+            extra = {Reason.SUPPRESSED, Reason.BEHAVIOUR_CONSENT_MISSING}
+            assert all(before[key] <= after[key] <= before[key] | extra for key in before)
 
 
 @FEW

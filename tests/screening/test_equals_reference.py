@@ -57,18 +57,18 @@ def remembered(case: Case, store_of: Callable[[Case, Path], CustomerStore], fold
         return Recall(to_engine(to_ledger(result.new_noes(MONTHS), seen_at, "k k")), (KEEPING,))
 
 
-def screened(case: Case, store: CustomerStore, recall: Recall | None = None) -> dict[AudienceKey, Answer]:
+def screened(case: Case, store: CustomerStore, recall: Recall | None = None, keyed: Tokens = TOKENS) -> dict[AudienceKey, Answer]:
     """Account id -> reasons, and the funnel, by the engine, for every audience of the case."""
     segments = frozenset((str(a.controller), str(a.segment)) for a in case.audiences)
     ids = sorted({str(row["account_id"]) for row in case.world.segment_member if row["account_id"] is not None})
-    names = dict(zip(TOKENS.of_accounts(pa.array(ids, pa.string())).to_pylist(), ids, strict=True))
+    names = dict(zip(keyed.of_accounts(pa.array(ids, pa.string())).to_pylist(), ids, strict=True))
     with open_engine(EngineLimits(memory="500MB", threads=1)) as engine, store.snapshot() as snapshot:
         result = screen(
             engine,
             lambda intake: read_all(intake, snapshot, segments, case.now),
             rules=case.rules,
             audiences=case.audiences,
-            tokens=TOKENS,
+            tokens=keyed,
             now=case.now,
             recall=recall,
         )

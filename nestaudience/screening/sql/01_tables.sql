@@ -7,6 +7,10 @@ CREATE OR REPLACE MACRO whole(t) AS CASE WHEN regexp_full_match(t, '-?\d{1,18}')
 CREATE OR REPLACE MACRO flag(condition, reason) AS CASE WHEN coalesce(condition, false) THEN reason ELSE 0::UBIGINT END;
 CREATE OR REPLACE MACRO recipient_bits(t) AS CASE t WHEN 'google' THEN 1 WHEN 'meta' THEN 2 WHEN '*' THEN 4 ELSE 0 END::UTINYINT;
 
+-- A company that nobody configured could be any text, so memory keeps a number in its place.
+CREATE OR REPLACE MACRO kept_controller(c) AS
+    CASE WHEN c IS NULL OR c IN (SELECT unnest(getvariable('controllers'))) OR regexp_full_match(c, '#\d+') THEN c ELSE '#' || hash(c) END;
+
 -- An account holder is judged as a customer of one controller. Most rows are an account as its own controller sees it; a few more (step 2)
 -- are accounts that another controller's segment names, and accounts that are gone. `kept_token`: the address by the key of what is remembered.
 -- `mask` holds the reasons that follow from the account row alone, the same for every recipient. In every table `bad` marks a row with a value that

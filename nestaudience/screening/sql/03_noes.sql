@@ -32,13 +32,25 @@ FROM told LEFT JOIN (SELECT account_token, person_token FROM subject WHERE own) 
 -- What memory adds. A no without a usable clock was said when it was first seen; a no that the store still shows for the address is its own.
 CREATE OR REPLACE MACRO same_no(a, b) AS
     a.kind = b.kind AND a.bits = b.bits AND a.unclocked = b.unclocked AND a.account_token IS NOT DISTINCT FROM b.account_token
-    AND a.controller IS NOT DISTINCT FROM b.controller AND a.source IS NOT DISTINCT FROM b.source AND a.seq IS NOT DISTINCT FROM b.seq
+    AND kept_controller(a.controller) IS NOT DISTINCT FROM kept_controller(b.controller) AND a.source IS NOT DISTINCT FROM b.source AND a.seq IS NOT DISTINCT FROM b.seq
     AND (a.unclocked OR (a.occurred = b.occurred AND a.recorded = b.recorded)) AND a.lifted IS NOT DISTINCT FROM b.lifted;
+-- Where several look the same, nobody can tell which of them was seen first, and none of them is outdone by a clock.
+CREATE OR REPLACE TABLE alike AS
+SELECT account_token, address_token, controller, source, seq
+FROM (SELECT account_token, NULL::UUID AS address_token, controller, source, seq, event, occurred, recorded FROM consent
+      WHERE action = 'withdraw' AND purpose <> 5
+      UNION ALL SELECT account_token, address_token, controller, source, seq, event, occurred, recorded FROM rights
+      WHERE action IN ('object', 'restrict', 'erase', 'close'))
+WHERE occurred IS NULL AND recorded IS NULL GROUP BY ALL HAVING count(DISTINCT event) > 1;
 UPDATE no_event SET occurred = seen.at, recorded = seen.at
 FROM (SELECT n.rowid AS no_no, min(m.recorded) AS at
       FROM no_event n JOIN (SELECT * EXCLUDE (remembered) FROM known_no UNION ALL BY NAME SELECT * FROM recalled) m
       ON m.unclocked AND m.recorded < 'infinity'::TIMESTAMP AND same_no(n, m) AND (n.account_token IS NOT NULL OR m.person_token = n.person_token)
-      WHERE n.unclocked GROUP BY n.rowid) seen
+      WHERE n.unclocked AND NOT EXISTS (
+          SELECT 1 FROM alike WHERE alike.account_token IS NOT DISTINCT FROM n.account_token
+          AND (n.account_token IS NOT NULL OR alike.address_token = n.person_token) AND alike.controller IS NOT DISTINCT FROM n.controller
+          AND alike.source IS NOT DISTINCT FROM n.source AND alike.seq IS NOT DISTINCT FROM n.seq)
+      GROUP BY n.rowid) seen
 WHERE seen.no_no = no_event.rowid;
 INSERT INTO no_event BY NAME
 SELECT m.*, true AS remembered FROM recalled m
@@ -62,8 +74,8 @@ DELETE FROM no_event WHERE kind = 'restricted' AND EXISTS (
     AND u.event NOT IN (SELECT event FROM disputed WHERE view_name = 'rights')
     AND (u.account_token = no_event.account_token
          OR (u.account_token IS NULL AND no_event.account_token IS NULL AND u.address_token = no_event.person_token))
-    AND outdoes(coalesce(u.account_token, u.address_token), u.source, u.controller, u.seq, u.occurred, u.recorded,
-                coalesce(no_event.account_token, no_event.person_token), no_event.source, no_event.controller, no_event.seq,
+    AND outdoes(coalesce(u.account_token, u.address_token), u.source, kept_controller(u.controller), u.seq, u.occurred, u.recorded,
+                coalesce(no_event.account_token, no_event.person_token), no_event.source, kept_controller(no_event.controller), no_event.seq,
                 no_event.occurred, no_event.recorded));
 
 -- Noes that an earlier look has already collected, those of memory among them: the last look brings its own.
@@ -76,8 +88,8 @@ FROM (SELECT person_token, account_token FROM subject WHERE own AND blocking AND
 -- Whom each no reaches: its own account, and every account with the same address. A closure stays where it is.
 CREATE OR REPLACE TABLE reached AS
 SELECT DISTINCT s.rowid AS subject_no, n.rowid AS no_no FROM no_event n JOIN subject s ON s.account_token = n.account_token
-WHERE n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR s.home = n.controller
+WHERE n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR kept_controller(s.home) = kept_controller(n.controller)
 UNION
 SELECT s.rowid, n.rowid FROM no_event n JOIN subject s ON s.person_token = n.person_token
 WHERE n.kind <> 'closed'
-  AND (n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR s.home = n.controller);
+  AND (n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR kept_controller(s.home) = kept_controller(n.controller));

@@ -32,7 +32,7 @@ SELECT n.rowid, n.account_token, n.controller,
             WHEN 'closed' THEN 'close' ELSE 'withdraw' END,
        CASE n.kind WHEN 'withdrawn' THEN 'ad_matching' WHEN 'objected' THEN 'ad_matching' WHEN 'objected_analysis' THEN 'order_analysis'
             WHEN 'cookies_web' THEN 'web_behaviour' WHEN 'cookies_conversions' THEN 'enhanced_conversions' WHEN 'cookies_unknown' THEN 'unknown' ELSE '*' END,
-       n.bits, n.occurred, n.recorded, NULL, NULL,
+       n.bits, n.occurred, n.recorded, CASE WHEN n.remembered THEN 'suppression' END, NULL,
        CASE WHEN count(r.subject_no) > 0 AND bool_and(e.no_no IS NOT NULL) THEN 'outdone' ELSE 'stands' END
 FROM no_event n LEFT JOIN reached r ON r.no_no = n.rowid LEFT JOIN ended e ON e.no_no = n.rowid AND e.subject_no = r.subject_no
 GROUP BY ALL;

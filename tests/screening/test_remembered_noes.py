@@ -9,13 +9,15 @@ import pyarrow as pa
 import pytest
 
 from nestaudience.hashing.tokens import Tokens
+from nestaudience.screening.engine import EngineLimits, open_engine
+from nestaudience.screening.recall import Recall
 from nestaudience.screening.rules import Rules
 from nestaudience.vocabulary import AudienceKey, Reason, Recipient
 from tests.reference.damage import SOURCES
 from tests.reference.decide import decide, remembered_noes
 from tests.reference.rows import Row, World, account, consent, member, right
 from tests.reference.strategies import C1, C2, C3, Case, audience, registered_texts
-from tests.screening.test_equals_reference import in_sqlite, remembered, screened
+from tests.screening.test_equals_reference import TOKENS, in_sqlite, remembered, screened
 
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
 RULES = Rules(frozenset({C1, C2, C3}), tuple(Recipient), registered_texts(NOW), SOURCES)
@@ -93,6 +95,30 @@ def test_a_remembered_restriction_ends_on_its_account_only() -> None:
     assert judged(before, World(accounts, (GRANT,), ends[1:])) == (SUPPRESSED, SUPPRESSED)
 
 
+def test_no_company_is_not_the_same_company() -> None:
+    """Without a company the sequence of an account decides nothing, for what is shown and for what is remembered."""
+    nowhere = {"controller_id": None}
+    restrict = right("r", "restrict", **nowhere, **at(10)) | {"source_seq": "1"}
+    before = World((account(**HERS),), (GRANT,), (restrict,))
+    ends = right("u", "unrestrict", **nowhere, **at(10)) | {"source_seq": "2"}
+    assert judged(before, World((account(**HERS),), (GRANT,), (restrict, ends))) == ({Reason.RESTRICTED}, {Reason.RESTRICTED})
+    assert judged(before, World((account(**HERS),), (GRANT,), (ends,))) == (SUPPRESSED, SUPPRESSED)
+
+
+def test_what_nobody_configured_is_remembered_as_a_number() -> None:
+    """A company's name comes from the store and could be any text, an address too."""
+    odd = World((account(**HERS),), (NO | {"controller_id": "hon@post.se"},))
+    case = Case(World(), RULES, AUDIENCES, NOW, odd, NOW - timedelta(days=20))
+    with tempfile.TemporaryDirectory() as folder:
+        kept = remembered(case, in_sqlite, Path(folder))
+    assert kept is not None
+    (name,) = kept.rows.column("controller").to_pylist()
+    assert name.startswith("#")
+    assert name[1:].isdigit()
+    shown = World((account(**HERS),), (GRANT, NO | {"controller_id": "hon@post.se"}))
+    assert judged(odd, shown) == ({Reason.CONSENT_WITHDRAWN}, {Reason.CONSENT_WITHDRAWN})
+
+
 def test_a_remembered_erasure_does_not_reach_an_account_made_after_it() -> None:
     before = World((account(**HERS),), (GRANT,), (right("e", "erase", None, **HERS, **at(10)),))
     late, early = NEW, NEW | {"created_at": "2026-10-09T08:00:00Z"}
@@ -129,11 +155,50 @@ def test_a_no_without_a_clock_was_said_when_it_was_first_seen() -> None:
         assert judged(World(), World(accounts, (grant, no))) == ({Reason.CONSENT_WITHDRAWN}, {Reason.CONSENT_WITHDRAWN})
 
 
+def test_of_two_noes_without_a_clock_nobody_knows_which_was_seen() -> None:
+    """The second of them may have been said a minute ago."""
+    blank = {"occurred_at": None, "recorded_at": None}
+    accounts, no, again = (account(**HERS),), NO | blank, NO | blank | {"event_id": "n2"}
+    clocks = dict.fromkeys(("occurred_at", "recorded_at"), "2026-11-20T10:00:00Z")
+    withdrawn = {Reason.CONSENT_WITHDRAWN}
+    for noes, expected in (((no,), NOTHING), ((no, again), withdrawn)):
+        after = World(accounts, (consent("g2", **clocks), *noes))
+        assert judged(World(accounts, (no,)), after) == (expected, expected)
+
+
+def test_a_word_has_the_same_number_for_ever() -> None:
+    """Sources are remembered as the engine's numbers: another number after an update would make them strangers."""
+    with open_engine(EngineLimits(memory="100MB", threads=1)) as engine:
+        assert engine.execute("SELECT hash('prefs')").fetchall() == [(17378752292637137915,)]
+
+
 def test_the_old_address_keeps_the_no_after_a_change() -> None:
     """Her account moves on with its no; whoever comes with the old address is suppressed."""
     moved = account(email="ny@post.se")
     after = World((moved, NEW), (NO, consent("g2", account_id="a2", **at(1))))
     assert judged(FIRST, after, person="a2") == (SUPPRESSED, SUPPRESSED)
+
+
+@pytest.mark.parametrize(
+    ("after", "person", "expected"),
+    [
+        (World((account(**HERS),), (GRANT | {"source_seq": "6"},)), "a1", SUPPRESSED),
+        (World((account(**HERS),), (GRANT | {"source_seq": "8"},)), "a1", NOTHING),
+        (World((NEW,), (consent("g2", account_id="a2", **at(1)),)), "a2", SUPPRESSED),
+        (World((NEW,), (consent("g2", account_id="a2", **at(12)),)), "a2", NOTHING),
+        (World((account(**HERS),), (GRANT, NO | {"source_seq": "7"})), "a1", {Reason.CONSENT_WITHDRAWN}),
+    ],
+)
+def test_memory_survives_new_keys(after: World, person: str, expected: set[Reason]) -> None:
+    """Both keys are new since: the address, and the account with its sequence, are known again by the old ones."""
+    before = World((account(**HERS),), (NO | {"source_seq": "7"},))
+    case = Case(replace(after, segment_member=(member(person),)), RULES, AUDIENCES, NOW, before, NOW - timedelta(days=20))
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        old = remembered(case, in_sqlite, Path(other))
+        assert old is not None
+        recall = Recall(old.rows, (Tokens(b"n" * 32), *old.keys), (TOKENS,))
+        found = screened(case, in_sqlite(case, Path(one)), recall, Tokens(b"i" * 32))
+    assert [set(found[each.key][0][person]) for each in AUDIENCES] == [expected, expected]
 
 
 def test_tokens_of_memory_tell_nothing_without_their_key() -> None:
