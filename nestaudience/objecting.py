@@ -1,7 +1,8 @@
 """Objections by hand: somebody wrote or called, and a case says so. Entered into memory, lifted by a case, never by anything in the store.
 
 An objection that was lifted still needs a new consent before anybody joins a list. The address becomes a token at once and stands nowhere; the
-log gets the case. Nothing is sent: the next run takes the person off.
+log gets the case. Accounts by which the address is on a list are named in the objection: the store may have lost them, and then only the ledger
+knows that the address was theirs. Nothing is sent: the next run takes the person off.
 """
 
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import nestaudience
 from nestaudience.errors import NeedsFix
@@ -19,6 +21,7 @@ from nestaudience.jobs import check_case
 from nestaudience.ledger.entries import Context, EntryType, Value, uuid7
 from nestaudience.ledger.keys import KeyUse
 from nestaudience.ledger.lease import WRITER, leased
+from nestaudience.ledger.memory import Touched
 from nestaudience.ledger.suppression import NOBODY, NOES, append, remembered
 from nestaudience.parts import Parts
 from nestaudience.remembering import LIFTS, key_ids
@@ -55,9 +58,10 @@ class Objection:
 
 @dataclass(frozen=True, slots=True)
 class _Hers:
-    """The address by every key, current first: token and keys as a row names them."""
+    """The address by every key, current first: token and keys as a row names them; and by the index key, as memberships have it."""
 
     tokens: tuple[tuple[bytes, str], ...] = field(repr=False)
+    person: pa.Array = field(repr=False)
 
 
 def enter(parts: Parts, address: Addresses, what: Objection, *, actor: str = "cli") -> None:
@@ -78,16 +82,18 @@ def enter(parts: Parts, address: Addresses, what: Objection, *, actor: str = "cl
 
 def _tokens(parts: Parts, address: Addresses) -> _Hers:
     keys = parts.keys.all_of(KeyUse.SUPPRESSION)
-    kept = hash_addresses(address, parts.tokens, (), tuple(Tokens(key.reveal()) for key in keys)).kept_tokens
-    first = [column[0].as_py() for column in kept]
+    hashed = hash_addresses(address, parts.tokens, (), tuple(Tokens(key.reveal()) for key in keys))
+    first = [column[0].as_py() for column in hashed.kept_tokens]
     if None in first:
         raise NeedsFix("address_invalid", "the address", "give one e-mail address, as the person writes it, and nothing else")
     index = key_ids(parts).split()[1]
-    return _Hers(tuple((token, f"{key.key_id} {index}") for token, key in zip(first, keys, strict=True)))
+    return _Hers(tuple((token, f"{key.key_id} {index}") for token, key in zip(first, keys, strict=True)), hashed.person_token)
 
 
 def _rows(parts: Parts, hers: _Hers, what: Objection) -> pa.Table:
-    """The rows to write: one under the key that writes, or, to lift, one under each key under which something was entered."""
+    """The rows to write: under the key that writes, one for the address alone and one for each account by which it is on a list; or, to lift, one
+    under each key under which something was entered.
+    """
     kind, tokens = _KINDS[what.purpose], dict(hers.tokens)
     named = list(hers.tokens[:1])
     if what.lift:
@@ -98,15 +104,25 @@ def _rows(parts: Parts, hers: _Hers, what: Objection) -> pa.Table:
         raise NeedsFix(
             "nothing_to_lift", "the address", "nothing was entered by hand for it; the store keeps what was said there"
         )
+    accounts = [NOBODY] if what.lift else [NOBODY, *_on_lists(parts, hers)]
     same: dict[str, Any] = {
-        "account_token": NOBODY,
         "kind": kind,
         "purpose": what.purpose.value,
         "recipient": what.word,
         "controller": "",
     }
     same |= {"first_seen": naive(parts.clock()), "case_id": what.case_id}
-    return pa.Table.from_pylist([same | {"token": token, "key_id": key_id} for token, key_id in named], NOES)
+    rows = [
+        same | {"token": token, "key_id": key_id, "account_token": account} for token, key_id in named for account in accounts
+    ]
+    return pa.Table.from_pylist(rows, NOES)
+
+
+def _on_lists(parts: Parts, hers: _Hers) -> list[bytes]:
+    """The account tokens by which this address may be on a list."""
+    held = parts.memory.held(parts.clock(), touched=Touched(hers.person.slice(0, 0), hers.person))
+    mine = held.filter(pc.equal(held.column("person_token"), hers.person[0]))
+    return sorted(pc.unique(mine.column("account_token")).to_pylist())
 
 
 def _by_hand(parts: Parts) -> list[dict[str, Any]]:

@@ -1,13 +1,14 @@
 """Recovery: a ledger that is behind its signed head was restored from a backup, and goes on from there.
 
-First a new signed epoch that says what was lost; in the same transaction every list that may have got people since is marked. Then the marked
-lists are deleted, and begin anew with the next run: the ledger no longer knows who was added to them. A list that cannot be deleted now is tried
-again by every run, and nobody joins it before. Noes that left this machine with the anchors are taken back. Every step may be repeated; nobody is
-sent here.
+First a new signed epoch that says what was lost; in the same transaction every list that may have got people since is marked, and noes that left
+this machine with the anchors are taken back: no run may begin between the two. Then the marked lists are deleted, and begin anew with the next run:
+the ledger no longer knows who was added to them. A list that cannot be deleted now is tried again by every run, and nobody joins it before. Every
+step may be repeated; nobody is sent here.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import nestaudience
 from nestaudience.delivery.lists import code_of, unknown_list
@@ -17,8 +18,9 @@ from nestaudience.ledger.entries import Context, uuid7
 from nestaudience.ledger.epoch import Restored, examine, open_epoch
 from nestaudience.ledger.lease import WRITER, leased
 from nestaudience.ledger.memory import RECOVERING
+from nestaudience.ledger.suppression_files import take_back
 from nestaudience.parts import Parts
-from nestaudience.remembering import take_back_noes
+from nestaudience.remembering import lost_noes, taken_back
 from nestaudience.sync import Outcome, Run
 from nestaudience.vocabulary import RunKind
 
@@ -52,7 +54,8 @@ def situation(parts: Parts) -> Situation:
 def recover(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome:
     """Open the new epoch, and delete the lists that begin anew; what could not be done yet is in the outcome's errors.
 
-    Raises `TryAgain`: `leased` while a run is at work; what `examine` raises, and what the ledger and the head raise.
+    Raises `TryAgain`: `leased` while a run is at work; `NeedsFix`: `anchor_unreadable`, with nothing changed yet; what `examine` raises, and what the
+    ledger and the head raise.
     """
     job = Job(RunKind.MANUAL)
     run_id = uuid7(parts.clock(), parts.randomness(10))
@@ -68,20 +71,26 @@ def recover(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome
         actor=actor,
     )
 
-    engine, unknown = parts.evidence.engine, list(_unknown(parts))
-    with leased(engine, WRITER, run_id, parts.clock):
-        open_epoch(
-            engine,
-            parts.signer,
-            context,
-            lambda connection: parts.memory.mark_recovering(connection, unknown),
-            clock=parts.clock,
-            randomness=parts.randomness,
-        )
-        take_back_noes(parts, parts.open_log(), context)
+    with leased(parts.evidence.engine, WRITER, run_id, parts.clock):
+        _open(parts, context)
     with Run(parts, job, actor=actor, note=note) as run:
         run.recover()
         return run.finish()
+
+
+def _open(parts: Parts, context: Context) -> None:
+    """Open the epoch, and take back noes in its transaction; or alone, where an anchor's files came to light only after an earlier attempt."""
+    unknown, rows = list(_unknown(parts)), lost_noes(parts)
+
+    def mark(connection: Any) -> None:
+        parts.memory.mark_recovering(connection, unknown)
+        take_back(connection, rows)
+
+    engine, said = parts.evidence.engine, taken_back(rows, context)
+    open_epoch(engine, parts.signer, context, mark, clock=parts.clock, randomness=parts.randomness, more=said)
+    left = lost_noes(parts) if rows else []
+    if left:
+        parts.open_log().append_and_seal(taken_back(left, context), lambda connection, _: take_back(connection, left))
 
 
 def _unknown(parts: Parts) -> Iterator[dict[str, str | int]]:

@@ -15,9 +15,9 @@ from nestaudience.errors import NeedsFix
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.entries import Context, EntryType, Value
 from nestaudience.ledger.keys import KeyUse
-from nestaudience.ledger.log import TransferLog
+from nestaudience.ledger.log import NewEntry, TransferLog
 from nestaudience.ledger.suppression import NOBODY, NOES, TOKEN, append, forget_withdrawals, remembered
-from nestaudience.ledger.suppression_files import lacking, take_back, write_new
+from nestaudience.ledger.suppression_files import lacking, write_new
 from nestaudience.parts import Parts
 from nestaudience.screening.engine import naive
 from nestaudience.screening.recall import REMEMBERED_SCHEMA, Recall
@@ -68,22 +68,24 @@ def anchor_noes(parts: Parts, directory: Path) -> dict[str, Value]:
     """
     said = [entry["fields"] for entry in parts.evidence.reader.entries(types=frozenset({EntryType.ANCHOR}))]
     after = max((int(fields["noes_until"]) for fields in said if "noes_until" in fields), default=0)
-    written = write_new(parts.evidence.engine, directory, after)
+    written = write_new(parts.evidence.engine, directory, after, parts.keys.suppression.reveal())
     fields: dict[str, Value] = {"noes_until": written.until, "noes": written.noes}
     return fields | ({"noes_digest": written.digest} if written.noes else {})
 
 
-def take_back_noes(parts: Parts, log: TransferLog, context: Context) -> int:
-    """After a recovery: remember again what left this machine and the restored ledger lacks, with an entry that counts it; how many.
+def lost_noes(parts: Parts) -> list[dict[str, Any]]:
+    """What left this machine and the ledger lacks, as `take_back` takes it. Changes nothing.
 
     Raises `NeedsFix`: `anchor_unreadable`.
     """
     place = parts.settings.ledger.anchor_directory
-    rows = lacking(parts.evidence.engine, parts.evidence.base / place) if place is not None else []
-    if rows:
-        fields: dict[str, Value] = {"what": "taken_back", "noes": len(rows)}
-        log.append_and_seal([(EntryType.SUPPRESSION, context, fields)], lambda connection, _: take_back(connection, rows))
-    return len(rows)
+    keys = [key.reveal() for key in parts.keys.all_of(KeyUse.SUPPRESSION)]
+    return lacking(parts.evidence.engine, parts.evidence.base / place, keys) if place is not None else []
+
+
+def taken_back(rows: list[dict[str, Any]], context: Context) -> list[NewEntry]:
+    """The entry that counts noes that are remembered again; none for none."""
+    return [(EntryType.SUPPRESSION, context, {"what": "taken_back", "noes": len(rows)})] if rows else []
 
 
 def forget_old(parts: Parts, log: TransferLog, context: Context, now: datetime) -> None:
@@ -159,6 +161,7 @@ def _hand_rows(rows: list[dict[str, Any]]) -> pa.Table:
                 continue
             lifts = [each["first_seen"] for each in rows if _lifts(each, row, bits)]
             values = {"kind": row["kind"], "token": row["token"], "bits": bits, "occurred": row["first_seen"]}
+            values |= {"account_token": None if row["account_token"] == NOBODY else row["account_token"]}
             values |= {
                 "recorded": row["first_seen"],
                 "first_seen": row["first_seen"],

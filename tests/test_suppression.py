@@ -12,19 +12,22 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from later_world import LaterWorld, Past, first_night
 from lists_by_rule import rows_of
+from sqlalchemy.engine import Engine
 from typer.testing import CliRunner, Result
 
 from nestaudience import sync
 from nestaudience.cli import app
 from nestaudience.config.load import load
-from nestaudience.errors import NeedsFix
+from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.hashing.digests import Addresses
+from nestaudience.judging import judge
 from nestaudience.ledger.engine import open_engine, write
 from nestaudience.ledger.schema import SUPPRESSION
 from nestaudience.ledger.suppression import WITHDRAWALS, remembered
-from nestaudience.ledger.suppression_files import lacking
+from nestaudience.ledger.suppression_files import lacking, write_new
 from nestaudience.objecting import Objection
 from nestaudience.objecting import enter as enter_objection
 from nestaudience.recovery import recover
@@ -291,12 +294,129 @@ def test_noes_come_back_after_a_recovery(world: LaterWorld) -> None:
     assert everyone
 
 
-def test_a_file_that_is_none_of_ours_is_no_silence(tmp_path: Path) -> None:
-    """A line that cannot be read stops a recovery; a file that was cut off does not, for the next run wrote all of it again."""
-    engine = open_engine(tmp_path / "ledger.sqlite")
-    write(engine, lambda c: SUPPRESSION.create(c, checkfirst=True))
-    (tmp_path / "noes-000000000001.jsonl").write_text('["00')
-    assert lacking(engine, tmp_path) == []
-    (tmp_path / "noes-000000000002.jsonl").write_text("who knows\n")
+def test_a_recovery_that_cannot_read_the_noes_changes_nothing(world: LaterWorld) -> None:
+    """The file of the lost night is emptied, changed or no file of ours: no epoch is opened, no night runs, and with a whole copy all is well."""
+    world.edit('head = "keys/head.json"', 'anchor_directory = "elsewhere"\nhead = "keys/head.json"')
+    account, _ = someone_on_a_list(world)
+    world.night()
+    ledger, kept = world.folder / load(world.config).ledger.path, world.folder / "backup.sqlite"
+    with closing(sqlite3.connect(ledger)) as one, closing(sqlite3.connect(kept)) as other:
+        one.backup(other)
+    world.advance(timedelta(hours=1))
+    withdraw(world, account)
+    world.night()
+    before = len(memory(world))
+    for left in ledger.parent.glob(ledger.name + "*"):
+        left.unlink()
+    kept.rename(ledger)
+    forget_the_no(world)
+    *_, file = sorted((world.folder / "elsewhere").glob("noes-*.jsonl"))
+    whole = file.read_bytes()
+    for damaged in (b"", whole.splitlines(keepends=True)[-1], whole.replace(b"withdrawn", b"objected_"), b"who knows\n"):
+        file.write_bytes(damaged)
+        with (
+            open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts,
+            pytest.raises(NeedsFix, match="anchor_unreadable"),
+        ):
+            recover(parts)
+    with pytest.raises(MustStop, match="ledger_restored"):
+        world.night()
+    assert not entries(world, "epoch_opened")
+    file.write_bytes(whole)
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        recover(parts)
+    assert len(memory(world)) == before
+    (epoch,), (taken,) = entries(world, "epoch_opened"), entries(world, "suppression")[-1:]
+    assert (taken["fields"], taken["index"]) == ({"what": "taken_back", "noes": 1}, epoch["index"] + 1)
+
+
+def test_an_objection_by_hand_takes_off_whom_the_store_has_lost(world: LaterWorld) -> None:
+    """A no, which nothing holds, and no mere vanishing, which gates may hold; lifted like any other."""
+    world.night()
+    world.advance(timedelta(hours=1))
+    world.night()
+    account, address = someone_on_a_list(world)
+    assert enter(world, address, "--case", "K-7", "--yes").exit_code == 0
+    hers = [row for row in memory(world) if row["case_id"]]
+    assert len(hers) == 2
+    assert len({row["token"] for row in hers}) == 1
+    world.store_file(
+        f"DELETE FROM segment_row WHERE account_id = '{account}'", f"DELETE FROM shop_account WHERE account_id = '{account}'"
+    )
+
+    def leaving() -> tuple[int, int]:
+        now = world.clock.now()
+        with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts, judge(parts, now) as judged:
+            return sum(plan.counts.noes for plan in judged.plans), sum(plan.counts.ordinary for plan in judged.plans)
+
+    noes, ordinary = leaving()
+    assert noes > 0
+    assert ordinary == 0
+
+
+KEY, OLD_KEY = b"k" * 32, b"o" * 32
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = open_engine(tmp_path / "ledger.sqlite")
+    write(made, lambda c: SUPPRESSION.create(c, checkfirst=True))
+    yield made
+    made.dispose()
+
+
+def remember_some(engine: Engine, first: int, last: int) -> None:
+    rows = [
+        {"token": number.to_bytes(16, "big"), "account_token": bytes(16), "kind": "erased", "purpose": "*", "recipient": "*"}
+        | {"controller": "c1", "source": "1", "first_seen_at": "2026-11-22T02:30:00.000000Z", "case_id": "", "key_id": "k k"}
+        for number in range(first, last + 1)
+    ]
+    write(engine, lambda c: c.execute(sa.insert(SUPPRESSION), rows))
+
+
+def lost(engine: Engine, left: int) -> None:
+    """The backup has so many noes."""
+    write(engine, lambda c: c.execute(sa.delete(SUPPRESSION).where(SUPPRESSION.c.suppression_no > left)))
+
+
+def test_files_of_several_nights_and_keys_are_put_together(engine: Engine, tmp_path: Path) -> None:
+    """A file that was cut off does no harm once another holds the same; one that is missing in between does."""
+    place, nights = tmp_path / "elsewhere", ((1, 3, OLD_KEY), (4, 5, KEY), (6, 6, KEY))
+    for first, last, key in nights:
+        remember_some(engine, first, last)
+        assert write_new(engine, place, first - 1, key).noes == last - first + 1
+    assert write_new(engine, place, 6, KEY).noes == 0
+    whole = (place / "noes-000000000005.jsonl").read_bytes()
+    assert lacking(engine, place, [KEY, OLD_KEY]) == []
+    lost(engine, 2)
+    assert [int.from_bytes(row["token"], "big") for row in lacking(engine, place, [KEY, OLD_KEY])] == [3, 4, 5, 6]
     with pytest.raises(NeedsFix, match="anchor_unreadable"):
-        lacking(engine, tmp_path)
+        lacking(engine, place, [KEY])
+    for damage in (whole[: len(whole) // 2], b'["00', None):
+        (place / "noes-000000000005.jsonl").unlink()
+        if damage is not None:
+            (place / "noes-000000000005.jsonl").write_bytes(damage)
+        with pytest.raises(NeedsFix, match="anchor_unreadable"):
+            lacking(engine, place, [KEY, OLD_KEY])
+        (place / "noes-000000000005.jsonl").write_bytes(whole)
+    (place / "noes-000000000004.jsonl").write_bytes(whole[:40])  # a night that found the directory full
+    assert len(lacking(engine, place, [KEY, OLD_KEY])) == 4
+
+
+def test_every_change_of_a_file_is_seen(engine: Engine, tmp_path: Path) -> None:
+    """Each single byte, changed or taken away, and each line."""
+    remember_some(engine, 1, 2)
+    write_new(engine, tmp_path, 0, KEY)
+    lost(engine, 0)
+    (file,) = tmp_path.glob("noes-*.jsonl")
+    whole = file.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    changed = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(len(whole))]
+    changed += [whole[:at] + whole[at + 1 :] for at in range(len(whole))]
+    changed += [b"".join(lines[:at] + lines[at + 1 :]) for at in range(len(lines))]
+    for content in changed:
+        file.write_bytes(content)
+        with pytest.raises(NeedsFix, match="anchor_unreadable"):
+            lacking(engine, tmp_path, [KEY])
+    file.write_bytes(whole)
+    assert len(lacking(engine, tmp_path, [KEY])) == 2

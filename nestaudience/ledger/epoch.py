@@ -4,7 +4,7 @@ The restored entries stay, byte for byte; the old head is cited; what was signed
 no platform: whoever calls marks the lists in the same transaction. Every step may be repeated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,9 +72,17 @@ def looks_restored(engine: Engine, origin: str, head_path: Path) -> bool:
 
 
 def open_epoch(
-    engine: Engine, signer: Signer, context: Context, mark: Mark, *, clock: Clock, randomness: Randomness
+    engine: Engine,
+    signer: Signer,
+    context: Context,
+    mark: Mark,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+    more: Sequence[NewEntry] = (),
 ) -> tuple[Restored, SignedCheckpoint] | None:
     """Open the next epoch of a restored ledger: its entry, the ledger's epoch and what `mark` writes in one transaction; then its first checkpoint.
+    `more` entries say what else `mark` writes, and follow the epoch's own.
 
     None when the ledger is not behind its head. For the holder of the writer's lease. Cut off at any point and called again, it ends the same.
     Raises as `examine`, `TransferLog.append` and `Signer.open_epoch` do.
@@ -92,7 +100,7 @@ def open_epoch(
             set_epoch(connection, found.epoch)
             mark(connection)
 
-        log.append(entries, also)
+        log.append([*entries, *more], also)
     signed = signer.open_epoch(found.head, found.epoch, [leaf for _, leaf in _leaves(log)])
     write(engine, lambda connection: keep_note(connection, signed))
     return found, signed

@@ -1,14 +1,17 @@
 """Remembered noes that leave this machine beside the checkpoint, so that a ledger that was restored from a backup can take back what it lacks.
 
-One file a run, numbered by the last no that it holds, never written over: a JSON array a line, with tokens as in the table. Without the keys
-nobody can tell whom it speaks of; it has no address and no digest. It decides nothing about people.
+One file a run, numbered by the last no that it holds, never written over: a JSON array a line, with tokens as in the table, and a last line
+`["end", after, until, noes, mac]`. The mac is HMAC-SHA256 under the suppression key over everything before it: the anchors' entries of the nights
+that a backup lost are lost with them, so a file has to speak for itself. Without the keys nobody can tell whom it speaks of; it has no address and
+no digest. That the newest files of a directory are gone altogether cannot be seen here. It decides nothing about people.
 """
 
+import hmac
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,19 +37,24 @@ class Written:
     digest: str
 
 
-def write_new(engine: Engine, directory: Path, after: int) -> Written:
-    """Write the noes with a number greater than `after` into a file of their own. Raises `NeedsFix`: `anchor_unwritable`."""
-    digest, until, noes = sha256(), after, 0
+def write_new(engine: Engine, directory: Path, after: int, key: bytes) -> Written:
+    """Write the noes with a number greater than `after` into a file of their own, with a mac under this key. Raises `NeedsFix`:
+    `anchor_unwritable`.
+    """
+    digest, mac, until, noes = sha256(), _mac(key), after, 0
     for last, count, text in _pages(engine, after):
         digest.update(text)
+        mac.update(text)
         until, noes = last, noes + count
     if not noes:
         return Written(until, 0, "")
+    end = _end(mac, after, until, noes)
+    digest.update(end)
     name, failed = f"noes-{until:012d}", False
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for place in (directory / f"{name}.jsonl", directory / f"{name}-{digest.hexdigest()[:8]}.jsonl"):
-            if _put(place, digest.hexdigest(), (text for _, _, text in _pages(engine, after, until))):
+            if _put(place, digest.hexdigest(), chain((text for _, _, text in _pages(engine, after, until)), (end,))):
                 break
     except OSError:
         failed = True
@@ -57,25 +65,35 @@ def write_new(engine: Engine, directory: Path, after: int) -> Written:
     return Written(until, noes, digest.hexdigest())
 
 
-def lacking(engine: Engine, directory: Path) -> list[dict[str, Any]]:
-    """The rows of a directory's files that the ledger does not have, each once, in the order of the files.
+def lacking(engine: Engine, directory: Path, keys: Sequence[bytes]) -> list[dict[str, Any]]:
+    """The rows of a directory's files that the ledger does not have, each once, in the order of the files. `keys`: every suppression key.
 
-    Raises `NeedsFix`: `anchor_unreadable` for a file that cannot be read, or a line that is none of ours. A last line without its end is left
-    out: that file was cut off, and the next run wrote all of it again.
+    Raises `NeedsFix`: `anchor_unreadable` for a file that cannot be read or was changed, and for noes of which no whole file is left: one that was
+    cut off, unless another holds the same (the next run wrote all of it again), and one that is missing between two others.
     """
     known = {line for _, _, text in _pages(engine, 0) for line in text.splitlines()}
     found: list[dict[str, Any]] = []
-    broken = False
+    reached, promised, broken = _last(engine), 0, False
     try:
         for file in sorted(directory.glob("noes-*.jsonl")):
-            for line in file.read_bytes().splitlines(keepends=True):
-                if line.endswith(b"\n") and line[:-1] not in known:
-                    known.add(line[:-1])
-                    found.append(_row(line))
+            promised = max(promised, int(file.stem.split("-")[1]))
+            whole = _opened(file.read_bytes(), keys)
+            if whole is None:
+                continue
+            after, until, lines = whole
+            broken = broken or after > reached
+            reached = max(reached, until)
+            fresh = [line for line in dict.fromkeys(lines) if line not in known]
+            known.update(fresh)
+            found += [_row(line) for line in fresh]
     except (OSError, ValueError, TypeError):
         broken = True
-    if broken:
-        raise NeedsFix("anchor_unreadable", "ledger.anchor_directory", "put a whole copy of its files back: noes stand in them")
+    if broken or promised > reached:
+        raise NeedsFix(
+            "anchor_unreadable",
+            "ledger.anchor_directory",
+            "put a whole copy of its noes-*.jsonl files back: noes stand in them; without one, move what is broken away and say so in a case",
+        )
     return found
 
 
@@ -99,6 +117,36 @@ def _pages(engine: Engine, after: int, until: int = 1 << 62) -> Iterator[tuple[i
             return
         after = row[0]
         yield after, row[1], str(row[2]).encode() + b"\n"
+
+
+def _opened(content: bytes, keys: Sequence[bytes]) -> tuple[int, int, list[bytes]] | None:
+    """What a whole file holds: after which number, up to which, and its lines; None for one that was cut off. Raises `ValueError` for one that was
+    changed, or that none of these keys made.
+    """
+    *lines, last = content.splitlines(keepends=True) or [b""]
+    if not last.startswith(b'["end"') or not last.endswith(b"\n"):
+        return None
+    _, after, until, noes, _ = json.loads(last)
+    body = b"".join(lines)
+    if not any(hmac.compare_digest(_end(_mac(key, body), after, until, noes), last) for key in keys):
+        raise ValueError("not a file of ours")
+    return after, until, [line[:-1] for line in lines]
+
+
+def _mac(key: bytes, content: bytes = b"") -> hmac.HMAC:
+    return hmac.new(key, b"noes that leave|" + content, "sha256")
+
+
+def _end(mac: hmac.HMAC, after: int, until: int, noes: int) -> bytes:
+    words = ["end", after, until, noes]
+    mac.update(json.dumps(words).encode())
+    return json.dumps([*words, mac.hexdigest()]).encode() + b"\n"
+
+
+def _last(engine: Engine) -> int:
+    """Up to which number the ledger has its noes itself."""
+    query = sa.select(sa.func.coalesce(sa.func.max(SUPPRESSION.c.suppression_no), 0))
+    return int(read(engine, lambda c: c.execute(query).scalar_one()))
 
 
 def _put(place: Path, digest: str, parts: Iterable[bytes]) -> bool:
