@@ -191,6 +191,7 @@ class Reading:
         except NestAudienceError as error:
             self.failures.append(error.with_traceback(None))
             self.problems.append(StoreProblem(error.code, error.where, error.next_step))
+        intake.whole = self.complete
 
 
 def limits_of(

@@ -114,10 +114,15 @@ def judge_withdrawals(
             failures.append(error.with_traceback(None))
         if found is None:
             held = read_held(parts.memory, now, news, Touched(_NO_TOKENS, _NO_TOKENS))
-            found = held, judged_by(held, lambda intake: None)
+            found = held, judged_by(held, _nothing)
         gates: dict[AudienceKey, tuple[Gate, ...]] = {audience.key: (NOES_ONLY,) for audience in audiences}
         delta = work_out(found[1], {audience.key: UNLIMITED for audience in audiences}, gates)
         yield Judged(asked, *found, delta, remotes, {}, (), (*asked.errors, *failures), seen_all=not failures)
+
+
+def _nothing(intake: Intake) -> None:
+    """What was read is not the whole store."""
+    intake.whole = False
 
 
 def _missing(snapshot: Snapshot) -> list[NestAudienceError]:
@@ -141,7 +146,8 @@ def _touched(parts: Parts, now: datetime, fresh: Fresh, news: Mapping[int, str] 
 
 
 def _read(snapshot: Snapshot, fresh: Fresh, segments: frozenset[tuple[str, str]], now: datetime, intake: Intake) -> None:
-    """Everything about those who spoke."""
+    """Everything about those who spoke, and nothing of others with the same address."""
+    _nothing(intake)
     ids = fresh.account_ids
     intake.accounts(snapshot.read(ACCOUNT, accounts=ids, now=now))
     intake.consents(snapshot.read(CONSENT_EVENT, accounts=ids))

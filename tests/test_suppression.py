@@ -154,6 +154,48 @@ def test_an_hour_remembers_as_well(world: LaterWorld) -> None:
     assert digest_of(address) not in frozenset().union(*look_in(world).values())
 
 
+def consent_again(world: LaterWorld) -> tuple[str, str]:
+    """Somebody on a list who says no, and yes an hour later; memory has the no, and she stays on her lists."""
+    account, address = someone_on_a_list(world)
+    withdraw(world, account)
+    world.advance(timedelta(hours=1))
+    grant(world, account, "yes-1")
+    world.night()
+    world.advance(timedelta(hours=1))
+    world.night()
+    assert on_a_list(world, address)
+    return account, address
+
+
+@pytest.mark.parametrize("view", ["account", "consent_event"])
+def test_a_store_that_cannot_show_her_later_yes_takes_nobody_off(world: LaterWorld, view: str) -> None:
+    """She stays for what is only remembered, but for an objection by hand, which nothing in a store can end."""
+    _, address = consent_again(world)
+    world.store_file(f"DROP VIEW {view}")
+    before = look_in(world)
+    assert digest_of(address) in frozenset().union(*before.values())
+    enter_now(world, address, Objection("K-7"))
+    after = look_in(world)
+    assert frozenset().union(*(before[list_id] - after[list_id] for list_id in before)) == {digest_of(address)}
+
+
+def test_an_hour_that_does_not_read_her_yes_leaves_her_alone(world: LaterWorld) -> None:
+    """Another account with her address speaks, and the hour reads that account alone."""
+    account, address = consent_again(world)
+    other = next(
+        str(row["account_id"]) for row in rows_of(world.store).account if row["account_id"][0] == account[0] != row["account_id"]
+    )
+    now = moment(world.clock.now())
+    world.store_file(f"UPDATE shop_account SET email = '{address}', changed_at = '{now}' WHERE account_id = '{other}'")
+    world.advance(timedelta(hours=2))
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        job = withdrawals_job(parts.evidence.reader, parts.settings, world.clock.now())
+        assert job is not None
+        sync.run(parts, job)
+    world.advance(timedelta(hours=1))
+    assert on_a_list(world, address)
+
+
 def test_old_withdrawals_are_forgotten_with_an_entry(world: LaterWorld) -> None:
     """After 36 months, and nothing but withdrawals."""
     kinds = Counter(row["kind"] in WITHDRAWALS for row in memory(world))

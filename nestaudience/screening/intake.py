@@ -45,7 +45,9 @@ class People:
 
 
 class Intake:
-    """Streams one snapshot's views into one engine."""
+    """Streams one snapshot's views into one engine. Whoever reads sets `whole` to False when the store did not show everything, or was not asked for
+    everything: then it cannot show what outdid a no that is only remembered.
+    """
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Intake:
         self._account_ids: list[pa.Array] = []
         self._digests: dict[Recipient, list[pa.Array]] = {recipient: [] for recipient in recipients}
         self.counts: dict[str, int] = {}
+        self.whole = True
         self.aliases = Aliases(recall)
 
     def accounts(self, sheets: Iterator[Sheet]) -> None:

@@ -195,6 +195,7 @@ def screen(
     _register(connection, "remembered", recall.rows if recall else None, REMEMBERED_SCHEMA)
     intake = Intake(connection, tokens, rules.recipients, progress, recall)
     read(intake)
+    connection.execute("SET VARIABLE read_whole = $whole", {"whole": intake.whole})
     _register(connection, "older_alias", intake.aliases.table(), ALIAS_SCHEMA)
     for step in _STEPS:
         run_file(connection, _PACKAGE, step)

@@ -52,9 +52,11 @@ FROM (SELECT n.rowid AS no_no, min(m.recorded) AS at
           AND alike.source IS NOT DISTINCT FROM n.source AND alike.seq IS NOT DISTINCT FROM n.seq)
       GROUP BY n.rowid) seen
 WHERE seen.no_no = no_event.rowid;
+-- A store that was not read whole cannot show what outdid a no, so memory judges by nothing then but what no store can end.
 INSERT INTO no_event BY NAME
 SELECT m.*, true AS remembered FROM recalled m
-WHERE (m.person_token IS NOT NULL OR m.account_token IN (SELECT account_token FROM subject)) AND NOT EXISTS (
+WHERE (getvariable('read_whole') OR m.occurred = 'infinity'::TIMESTAMP)
+  AND (m.person_token IS NOT NULL OR m.account_token IN (SELECT account_token FROM subject)) AND NOT EXISTS (
     SELECT 1 FROM no_event n WHERE same_no(n, m) AND (m.person_token IS NULL OR n.person_token = m.person_token));
 
 -- Whether a yes outdoes a no: later on both clocks; between events of one account, source and controller the sequence decides alone.
