@@ -95,7 +95,7 @@ def test_the_log_says_what_was_ordered(world: LaterWorld) -> None:
     started = [entry for entry in evidence.reader.entries() if entry["type"] == "run_started"][-1]
     evidence.engine.dispose()
     assert started["run_kind"] == RunKind.BACKFILL
-    assert {name: started["fields"][name] for name in started["fields"] if name not in {"environment", "kill_switch"}} == {
+    assert {name: started["fields"][name] for name in started["fields"] if name != "environment"} == {
         "night": night.isoformat(),
         "mode": "diff",
         "controllers": ["computime"],
@@ -103,6 +103,7 @@ def test_the_log_says_what_was_ordered(world: LaterWorld) -> None:
         "for_night": night.isoformat(),
         "cause": "other_see_case",
         "case_id": "CASE-7",
+        "kill_switch": "off",
     }
 
 
