@@ -5,14 +5,14 @@ Every look is written to the log with its case before anything is shown. It send
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import nestaudience
+from nestaudience.by_hand import A_WHILE, by_hand
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER
 from nestaudience.customers.port import Snapshot
 from nestaudience.delivery.held import Held, read_held
@@ -20,8 +20,7 @@ from nestaudience.finding import Note, Person, find_person, person_token
 from nestaudience.hashing.digests import Addresses
 from nestaudience.jobs import check_case
 from nestaudience.judging import lists_of, silent
-from nestaudience.ledger.entries import Context, EntryType, Value, uuid7
-from nestaudience.ledger.lease import WRITER, leased
+from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.ledger.memory import Touched
 from nestaudience.parts import Parts
 from nestaudience.remembering import recall
@@ -29,10 +28,8 @@ from nestaudience.screening.engine import TOKEN, open_engine
 from nestaudience.screening.intake import Intake
 from nestaudience.screening.screen import screen
 from nestaudience.screening.tracing import TracedAnswer, TracedEvent, trace
-from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Cause, RunKind
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Cause
 
-PATIENCE: Final = timedelta(minutes=2)
-"""How long a look waits for a run that writes the log."""
 _STATES: Final = ("removing", "owed", "in_flight", "confirmed")
 
 
@@ -119,18 +116,6 @@ def _states(held: Held) -> dict[int, str]:
 
 def _write_down(parts: Parts, found: Explanation, actor: str) -> None:
     """The look itself, with its case, as an entry of counts."""
-    run_id = uuid7(parts.clock(), parts.randomness(10))
-    settings = parts.settings
-    context = Context(
-        run_id=run_id,
-        run_kind=RunKind.MANUAL,
-        controller="",
-        policy_version=settings.policy.version,
-        software_version=nestaudience.__version__,
-        commit=parts.commit,
-        config_digest=settings.digest,
-        actor=actor,
-    )
     fields: dict[str, Value] = {"what": "explain", "case_id": found.case_id, "accounts": len(found.accounts)}
-    with leased(parts.evidence.engine, WRITER, run_id, parts.clock, patience=PATIENCE):
+    with by_hand(parts, actor, patience=A_WHILE) as context:
         parts.open_log().append_and_seal([(EntryType.LOOKUP, context, fields)])

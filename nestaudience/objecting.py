@@ -6,30 +6,26 @@ knows that the address was theirs. Nothing is sent: the next run takes the perso
 """
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import nestaudience
+from nestaudience.by_hand import A_WHILE, by_hand
 from nestaudience.errors import NeedsFix
 from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.digests import Addresses
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.jobs import check_case
-from nestaudience.ledger.entries import Context, EntryType, Value, uuid7
+from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.ledger.keys import KeyUse
-from nestaudience.ledger.lease import WRITER, leased
 from nestaudience.ledger.memory import Touched
 from nestaudience.ledger.suppression import NOBODY, NOES, append, remembered
 from nestaudience.parts import Parts
 from nestaudience.remembering import LIFTS, key_ids
 from nestaudience.screening.engine import naive
-from nestaudience.vocabulary import Cause, Purpose, Recipient, RunKind
+from nestaudience.vocabulary import Cause, Purpose, Recipient
 
-PATIENCE: Final = timedelta(minutes=2)
-"""How long an objection waits for a run that writes the log."""
 _KINDS: Final = {Purpose.AD_MATCHING: "objected", Purpose.ORDER_ANALYSIS: "objected_analysis"}
 
 
@@ -71,12 +67,11 @@ def enter(parts: Parts, address: Addresses, what: Objection, *, actor: str = "cl
     """
     check_case(Cause.OTHER_SEE_CASE, what.case_id)
     hers = _tokens(parts, address)
-    run_id = uuid7(parts.clock(), parts.randomness(10))
-    with leased(parts.evidence.engine, WRITER, run_id, parts.clock, patience=PATIENCE):
+    with by_hand(parts, actor, patience=A_WHILE) as context:
         rows = _rows(parts, hers, what)
         fields: dict[str, Value] = {"what": "lifted" if what.lift else "objected", "case_id": what.case_id}
         fields |= {"purpose": what.purpose.value, "recipient": what.word}
-        entry = (EntryType.SUPPRESSION, _context(parts, run_id, actor), fields)
+        entry = (EntryType.SUPPRESSION, context, fields)
         parts.open_log().append_and_seal([entry], lambda connection, _: append(connection, rows))
 
 
@@ -128,17 +123,3 @@ def _on_lists(parts: Parts, hers: _Hers) -> list[bytes]:
 def _by_hand(parts: Parts) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = remembered(parts.evidence.engine, by_hand=True).to_pylist()
     return rows
-
-
-def _context(parts: Parts, run_id: str, actor: str) -> Context:
-    settings = parts.settings
-    return Context(
-        run_id=run_id,
-        run_kind=RunKind.MANUAL,
-        controller="",
-        policy_version=settings.policy.version,
-        software_version=nestaudience.__version__,
-        commit=parts.commit,
-        config_digest=settings.digest,
-        actor=actor,
-    )

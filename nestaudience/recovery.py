@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import nestaudience
+from nestaudience.by_hand import by_hand
 from nestaudience.delivery.lists import code_of, unknown_list
 from nestaudience.jobs import Job
 from nestaudience.judging import Note, silent
-from nestaudience.ledger.entries import Context, uuid7
+from nestaudience.ledger.entries import Context
 from nestaudience.ledger.epoch import Restored, examine, open_epoch
-from nestaudience.ledger.lease import WRITER, leased
 from nestaudience.ledger.memory import RECOVERING
 from nestaudience.ledger.suppression_files import take_back
 from nestaudience.parts import Parts
@@ -58,20 +57,7 @@ def recover(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome
     ledger and the head raise.
     """
     job = Job(RunKind.MANUAL)
-    run_id = uuid7(parts.clock(), parts.randomness(10))
-    settings = parts.settings
-    context = Context(
-        run_id=run_id,
-        run_kind=job.kind,
-        controller="",
-        policy_version=settings.policy.version,
-        software_version=nestaudience.__version__,
-        commit=parts.commit,
-        config_digest=settings.digest,
-        actor=actor,
-    )
-
-    with leased(parts.evidence.engine, WRITER, run_id, parts.clock):
+    with by_hand(parts, actor) as context:
         _open(parts, context)
     with Run(parts, job, actor=actor, note=note) as run:
         run.recover()

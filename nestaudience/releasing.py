@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import nestaudience
+from nestaudience.by_hand import by_hand
 from nestaudience.delta.gates import Gate
 from nestaudience.delta.plan import AudiencePlan
 from nestaudience.delta.releases import STANDS, Release, plan_digest
 from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.jobs import check_case
-from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
-from nestaudience.ledger.lease import WRITER, leased
+from nestaudience.ledger.entries import EntryType, Value, utc_text
 from nestaudience.parts import Parts
-from nestaudience.vocabulary import AudienceKey, Cause, RunKind
+from nestaudience.vocabulary import AudienceKey, Cause
 
 _SLACK: Final = timedelta(minutes=5)
 RELEASES: Final = frozenset({EntryType.RELEASE})
@@ -87,17 +86,6 @@ def offer(plan: AudiencePlan, config_digest: str) -> Offer:
 def release(parts: Parts, shown: Offer, cause: Cause, case_id: str, *, actor: str = "cli") -> Release:
     """Write down that a person lets this plan through. Raises `TryAgain`: `leased` while a run is at work; and what the log raises."""
     key, now = shown.plan.key, parts.clock()
-    run_id, settings = uuid7(now, parts.randomness(10)), parts.settings
-    context = Context(
-        run_id=run_id,
-        run_kind=RunKind.MANUAL,
-        controller=settings.audiences[key].controller.key,
-        policy_version=settings.policy.version,
-        software_version=nestaudience.__version__,
-        commit=parts.commit,
-        config_digest=settings.digest,
-        actor=actor,
-    )
     fields: dict[str, Value] = {
         "audience": key,
         "gates": [gate.code for gate in shown.gates],
@@ -109,7 +97,7 @@ def release(parts: Parts, shown: Offer, cause: Cause, case_id: str, *, actor: st
     }
     if case_id:
         fields["case_id"] = case_id
-    with leased(parts.evidence.engine, WRITER, run_id, parts.clock):
+    with by_hand(parts, actor, controller=parts.settings.audiences[key].controller.key) as context:
         parts.open_log().append_and_seal([(EntryType.RELEASE, context, fields)])
     return _release(fields)
 

@@ -21,7 +21,6 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import nestaudience
 from nestaudience.accepting import approval_fields, config_fields
 from nestaudience.config.load import to_text
 from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
@@ -380,17 +379,7 @@ class Run:
         return record
 
     def _context(self, controller: str) -> Context:
-        settings = self.parts.settings
-        return Context(
-            run_id=self.outcome.run_id,
-            run_kind=self.job.kind,
-            controller=controller,
-            policy_version=settings.policy.version,
-            software_version=nestaudience.__version__,
-            commit=self.parts.commit,
-            config_digest=settings.digest,
-            actor=self._actor,
-        )
+        return self.parts.context(self.outcome.run_id, self.job.kind, self._actor, controller)
 
 
 def run(

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import nestaudience
 from nestaudience.config.load import from_document, from_text, ledger_of, parse
 from nestaudience.config.schema import LedgerTable
 from nestaudience.config.settings import Settings
@@ -21,7 +20,7 @@ from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.checkpoint import Signer
 from nestaudience.ledger.engine import open_ledger, open_older
-from nestaudience.ledger.entries import Context, uuid7
+from nestaudience.ledger.entries import uuid7
 from nestaudience.ledger.keys import KeyRing, Randomness, keys_from_text, load_keys
 from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import RECOVERING, Memory
@@ -29,6 +28,7 @@ from nestaudience.ledger.migrate import Migrated, migrate
 from nestaudience.parts import Clock as Clock
 from nestaudience.parts import Evidence as Evidence  # handed on: whoever opens parts has their types
 from nestaudience.parts import Parts as Parts
+from nestaudience.parts import context_of
 from nestaudience.screening.engine import EngineLimits
 from nestaudience.stores import open_store
 from nestaudience.transports import open_destination, secret
@@ -57,16 +57,7 @@ def migrate_ledger(config: Path, *, clock: Clock, actor: str, randomness: Random
     engine = open_older(path, environment=environment, origin=table.origin)
     try:
         keys = open_keys(Evidence(environment, table, engine, Memory(engine), LogReader(engine), document, base))
-        context = Context(
-            run_id=uuid7(clock(), randomness(10)),
-            run_kind=RunKind.MANUAL,
-            controller="",
-            policy_version=settings.policy.version,
-            software_version=nestaudience.__version__,
-            commit=commit_of(),
-            config_digest=settings.digest,
-            actor=actor,
-        )
+        context = context_of(settings, commit_of(), uuid7(clock(), randomness(10)), RunKind.MANUAL, actor)
         return migrate(engine, path, _signer(keys, table, base), context, clock=clock, randomness=randomness)
     finally:
         engine.dispose()

@@ -132,15 +132,18 @@ def mutilated(mutant: Mutant, folder: Path) -> Path:
 
 def hunted(folder: Path, histories: int, seed: int) -> tuple[int, str]:
     """Run the machine on such a copy: its exit code and what it said."""
-    return _said(folder, str(folder / "tests" / "machine.py"), str(histories), str(seed))
+    return said_in(folder, str(folder / "tests" / "machine.py"), str(histories), str(seed))
 
 
 def played(folder: Path) -> tuple[int, str]:
     """Play the smallest histories, which are written by hand in `test_machine_findings`, on such a copy: the exit code and what was said."""
-    return _said(folder, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(folder / "tests" / "test_machine_findings.py"))
+    return said_in(
+        folder, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(folder / "tests" / "test_machine_findings.py")
+    )
 
 
-def _said(folder: Path, *words: str) -> tuple[int, str]:
+def said_in(folder: Path, *words: str) -> tuple[int, str]:
+    """Run Python with these words in such a copy: the exit code and what it said."""
     place = os.pathsep.join((str(folder), str(folder / "tests")))
     done = subprocess.run(
         [sys.executable, *words],

@@ -43,9 +43,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accepting": WORDS | {"config", "delta.approvals", "ledger.entries"},
     "jobs": WORDS | {"config.settings"},
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
-    "objecting": WORDS | {"remembering", "jobs", "parts", "ledger", "hashing", "screening.engine"},
+    "by_hand": WORDS | {"ledger", "parts"},
+    "objecting": WORDS | {"by_hand", "remembering", "jobs", "parts", "ledger", "hashing", "screening.engine"},
     "remembering": WORDS | {"hashing", "screening", "ledger", "parts"},
-    "releasing": WORDS | {"delta", "ledger", "parts", "jobs"},
+    "releasing": WORDS | {"by_hand", "delta", "ledger", "parts", "jobs"},
     "judging": WORDS
     | STORE
     | {
@@ -97,7 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "against": WORDS | {"delta", "history"},
     "outcome": WORDS | {"delivery", "delta"},
     "lists_anew": WORDS | {"delivery", "destinations.port", "ledger", "parts"},
-    "recovery": WORDS | {"remembering", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
+    "recovery": WORDS | {"by_hand", "remembering", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "status": WORDS
     | {"wiring", "parts", "ledger", "audit", "config", "delivery", "history", "due"}
     | {"delta", "releasing", "small_lists"},
@@ -109,7 +110,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "finding": WORDS | STORE | {"hashing"},
     "explaining": WORDS
     | STORE
-    | {"finding", "judging", "jobs", "parts", "delivery", "ledger", "hashing", "screening", "remembering"},
+    | {"by_hand", "finding", "judging", "jobs", "parts", "delivery", "ledger", "hashing", "screening", "remembering"},
     "sentences": WORDS | {"screening.tracing"},
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},

@@ -298,8 +298,8 @@ def test_an_objection_for_one_recipient_leaves_the_other_alone(world: LaterWorld
     assert digest_of(address) not in frozenset().union(*look_in(world).values())
 
 
-def test_noes_come_back_after_a_recovery(world: LaterWorld) -> None:
-    """An older copy of the ledger is put back, the store has forgotten the no, and the no still holds: it left this machine with the anchors."""
+def a_no_after_the_backup(world: LaterWorld) -> tuple[str, str]:
+    """With anchors elsewhere: a night, a copy of the ledger, and a night after somebody said no. Her account id and address."""
     world.edit('head = "keys/head.json"', 'anchor_directory = "elsewhere"\nhead = "keys/head.json"')
     account, address = someone_on_a_list(world)
     world.night()
@@ -309,6 +309,21 @@ def test_noes_come_back_after_a_recovery(world: LaterWorld) -> None:
     world.advance(timedelta(hours=1))
     withdraw(world, account)
     world.night()
+    return account, address
+
+
+def put_back(world: LaterWorld) -> None:
+    """The copy takes the ledger's place, and the store has forgotten the no as well."""
+    ledger = world.folder / load(world.config).ledger.path
+    for left in ledger.parent.glob(ledger.name + "*"):
+        left.unlink()
+    (world.folder / "backup.sqlite").rename(ledger)
+    forget_the_no(world)
+
+
+def test_noes_come_back_after_a_recovery(world: LaterWorld) -> None:
+    """An older copy of the ledger is put back, the store has forgotten the no, and the no still holds: it left this machine with the anchors."""
+    account, address = a_no_after_the_backup(world)
     before = memory(world)
     files = sorted((world.folder / "elsewhere").glob("noes-*.jsonl"))
     said = [entry["fields"] for entry in entries(world, "anchor")]
@@ -317,10 +332,7 @@ def test_noes_come_back_after_a_recovery(world: LaterWorld) -> None:
     assert len(files) == len(said) == 2
     content = b"".join(file.read_bytes() for file in files).lower()
     assert not any(word.encode() in content for word in (address, digest_of(address), account))
-    for left in ledger.parent.glob(ledger.name + "*"):
-        left.unlink()
-    kept.rename(ledger)
-    forget_the_no(world)
+    put_back(world)
     assert len(memory(world)) < len(before)
     with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
         recover(parts)
@@ -338,20 +350,9 @@ def test_noes_come_back_after_a_recovery(world: LaterWorld) -> None:
 
 def test_a_recovery_that_cannot_read_the_noes_changes_nothing(world: LaterWorld) -> None:
     """The file of the lost night is emptied, changed or no file of ours: no epoch is opened, no night runs, and with a whole copy all is well."""
-    world.edit('head = "keys/head.json"', 'anchor_directory = "elsewhere"\nhead = "keys/head.json"')
-    account, _ = someone_on_a_list(world)
-    world.night()
-    ledger, kept = world.folder / load(world.config).ledger.path, world.folder / "backup.sqlite"
-    with closing(sqlite3.connect(ledger)) as one, closing(sqlite3.connect(kept)) as other:
-        one.backup(other)
-    world.advance(timedelta(hours=1))
-    withdraw(world, account)
-    world.night()
+    a_no_after_the_backup(world)
     before = len(memory(world))
-    for left in ledger.parent.glob(ledger.name + "*"):
-        left.unlink()
-    kept.rename(ledger)
-    forget_the_no(world)
+    put_back(world)
     *_, file = sorted((world.folder / "elsewhere").glob("noes-*.jsonl"))
     whole = file.read_bytes()
     for damaged in (b"", whole.splitlines(keepends=True)[-1], whole.replace(b"withdrawn", b"objected_"), b"who knows\n"):

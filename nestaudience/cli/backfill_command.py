@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from nestaudience.cli import output
-from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
+from nestaudience.cli.options import DEFAULT_CONFIG, Case, Config, Json, Why, Yes, clock, guarded
 from nestaudience.cli.preview_output import go_ahead, show_preview
 from nestaudience.cli.run_commands import begin_flow, outcome_document, outcome_of, show_outcome
 from nestaudience.jobs import Job, Scope
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def backfill(
-    reason: Annotated[Cause, typer.Option("--reason", help="Why, as a code; `other_see_case` needs a case.")],
+    reason: Why,
     controller: Annotated[list[str] | None, typer.Option(help="Only lists of this company (its key). Repeatable.")] = None,
     segment: Annotated[list[str] | None, typer.Option(help="Only lists of this segment (its code). Repeatable.")] = None,
     destination: Annotated[list[str] | None, typer.Option(help="Only lists at this destination. Repeatable.")] = None,
@@ -29,9 +29,9 @@ def backfill(
     for_night: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The night that is repaired; today's consents decide.")
     ] = None,
-    case: Annotated[str, typer.Option("--case", help="Number of the case in which the reason is written down.")] = "",
+    case: Case = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and do not ask.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    yes: Yes = False,
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:

@@ -6,19 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestaudience.cli import output
-from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
+from nestaudience.cli.options import DEFAULT_CONFIG, Case, Config, Json, Why, Yes, clock, guarded
 from nestaudience.cli.preview_output import go_ahead, show_preview
 from nestaudience.cli.run_commands import outcome_document, show_outcome
-from nestaudience.vocabulary import AudienceKey, Cause
+from nestaudience.vocabulary import AudienceKey
 
 if TYPE_CHECKING:
     from nestaudience.jobs import Job
     from nestaudience.parts import Parts
     from nestaudience.sync import Outcome
-
-Why = Annotated[Cause, typer.Option("--reason", help="Why, as a code; `other_see_case` needs a case.")]
-Case = Annotated[str, typer.Option("--case", help="Number of the case in which the reason is written down.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 
 
 def retire(

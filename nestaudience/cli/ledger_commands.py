@@ -1,18 +1,17 @@
 """`nestaudience ledger`: what is done to the ledger as a whole, by hand and seldom. Each command calls one function and shows what it returns."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from nestaudience.cli import output
-from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
+from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, Yes, clock, guarded
 from nestaudience.cli.preview_output import go_ahead
 
 if TYPE_CHECKING:
     from nestaudience.recovery import Situation
 
-Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger as a whole.")
 
 

@@ -13,6 +13,7 @@ import typer
 
 from nestaudience.cli.output import failed
 from nestaudience.errors import MustStop, NestAudienceError
+from nestaudience.vocabulary import Cause
 
 DEFAULT_CONFIG: Final = Path("nestaudience.toml")
 """Where a command looks for its configuration: in the current folder."""
@@ -25,6 +26,10 @@ Config = Annotated[
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 """Use as `json: Json = False`."""
+
+Why = Annotated[Cause, typer.Option("--reason", help="Why, as a code; `other_see_case` needs a case.")]
+Case = Annotated[str, typer.Option("--case", help="Number of the case in which the reason is written down.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 
 
 def clock() -> datetime:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestaudience.cli import output
-from nestaudience.cli.ending_commands import Case, Why, Yes
-from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
+from nestaudience.cli.options import DEFAULT_CONFIG, Case, Config, Json, Why, Yes, clock, guarded
 from nestaudience.cli.preview_output import go_ahead
 from nestaudience.vocabulary import AudienceKey, RunKind
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from nestaudience.cli import output
-from nestaudience.cli.ending_commands import Yes
-from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
+from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, Yes, clock, guarded
 from nestaudience.cli.preview_output import go_ahead
 from nestaudience.vocabulary import Purpose, Recipient
 

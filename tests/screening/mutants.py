@@ -4,15 +4,13 @@ reference must find it.
     python -m tests.screening.mutants 300 1      # 300 worlds of seed 1; exit code 1 and the first difference when one is found
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.machine_mutants import Mutant
+from tests.machine_mutants import Mutant, said_in
 from tests.reference.strategies import Case, cases
 from tests.screening.test_equals_reference import compare
 
@@ -192,15 +190,7 @@ def hunt(worlds: int, first: int) -> None:
 
 def hunted(folder: Path, worlds: int, first: int) -> tuple[int, str]:
     """Compare on such a copy: the exit code and what was said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.screening.mutants", str(worlds), str(first)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(folder / "tests"))), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stderr
+    return said_in(folder, "-m", "tests.screening.mutants", str(worlds), str(first))
 
 
 if __name__ == "__main__":
