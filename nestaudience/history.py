@@ -26,6 +26,9 @@ HOLDING_ORDINARY: Final = frozenset({"anomaly_removals", "environment", "feed_ma
 HOLDING_ORDINARY_ONLY: Final = frozenset({"anomaly_removals"})
 """Of those, the ones that let additions through."""
 
+NIGHTS_TOLD_BY: Final = frozenset({EntryType.RUN_STARTED, EntryType.FUNNEL, EntryType.GATE, EntryType.RUN_FINISHED})
+"""The entries that tell what each night found; enough for `History.completed`."""
+
 _NIGHTS: Final = frozenset({RunKind.NIGHTLY.value, RunKind.SANDBOX.value})
 
 

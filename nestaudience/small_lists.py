@@ -11,10 +11,9 @@ from typing import Any, Final
 from nestaudience.delivery.deliver import Tools
 from nestaudience.delivery.lists import mark_retiring
 from nestaudience.delta.plan import AudiencePlan
-from nestaudience.ledger.entries import EntryType
-from nestaudience.ledger.log import LogReader
+from nestaudience.history import NIGHTS_TOLD_BY, read_history
 from nestaudience.ledger.memory import PROBING, RemoteList
-from nestaudience.vocabulary import AudienceKey, RunKind
+from nestaudience.vocabulary import AudienceKey
 
 NIGHTS: Final = 14
 FAR_BELOW_PERCENT: Final = 80
@@ -58,12 +57,12 @@ def retire_small(
     plans: Iterable[AudiencePlan],
     remotes: Mapping[AudienceKey, RemoteList],
     smallest: Callable[[AudienceKey], int],
-    run_id: str,
+    night: str,
     tools: Tools,
 ) -> tuple[AudienceKey, ...]:
-    """Mark as retiring what was far too small for so many nights, the run's own among them; the next night empties it. The audiences."""
+    """Mark as retiring what was far too small for so many nights, the run's own (`night`) among them; the next night empties it. The audiences."""
     small = {
-        plan.key
+        plan.key: (night, {"gates": [TOO_SMALL], "wanted": plan.counts.wanted})
         for plan in plans
         if [gate.code for gate in plan.gates] == [TOO_SMALL]
         and far_below(plan.counts.wanted, smallest(plan.key))
@@ -72,29 +71,8 @@ def retire_small(
     }
     if not small:
         return ()
-    nights = _nights(tools.log, run_id)
-    due = [key for key in sorted(small) if len(nights_below(nights.get(key, ()), smallest(key))) >= NIGHTS]
+    history = read_history(tools.log.entries(types=NIGHTS_TOLD_BY))
+    due = [key for key in sorted(small) if len(nights_below([*history.completed(key), small[key]], smallest(key))) >= NIGHTS]
     for key in due:
         mark_retiring(remotes[key], {"cause": TOO_SMALL, "nights": NIGHTS}, tools)
     return tuple(due)
-
-
-def _nights(log: LogReader, run_id: str) -> dict[str, list[tuple[str, Funnel]]]:
-    """Audience -> (night, funnel) of every nightly run that ended, and of the one that is about to."""
-    started: dict[str, str] = {}
-    funnels: dict[str, dict[str, Funnel]] = {}
-    ended = {run_id}
-    for entry in log.entries(types=frozenset({EntryType.RUN_STARTED, EntryType.FUNNEL, EntryType.RUN_FINISHED})):
-        fields, run = entry["fields"], entry["run_id"]
-        if entry["type"] == EntryType.RUN_STARTED and entry["run_kind"] == RunKind.NIGHTLY:
-            started[run] = str(fields.get("night", ""))
-        elif entry["type"] == EntryType.FUNNEL and run in started:
-            funnels.setdefault(run, {})[str(fields.get("audience", ""))] = fields
-        elif entry["type"] == EntryType.RUN_FINISHED:
-            ended.add(run)
-    found: dict[str, list[tuple[str, Funnel]]] = {}
-    for run, night in started.items():
-        if run in ended:
-            for audience, funnel in funnels.get(run, {}).items():
-                found.setdefault(audience, []).append((night, funnel))
-    return found

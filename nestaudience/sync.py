@@ -247,7 +247,7 @@ class Run:
         """
         if self.job == NIGHTLY and self.judged.seen_all:
             smallest = self.parts.settings.smallest_list
-            retire_small(self.judged.plans, self.judged.remotes, smallest, self.outcome.run_id, self.tools)
+            retire_small(self.judged.plans, self.judged.remotes, smallest, self.outcome.night, self.tools)
         bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
         if not bound or self._halted:
             return

@@ -93,7 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checks": WORDS
     | {"wiring", "parts", "destinations.port", "due", "transports", "config.settings", "delta.approvals", "texts_seen"},
     "history": WORDS | {"ledger", "audit", "delta.stops", "delta.probing"},
-    "small_lists": WORDS | {"delivery", "delta", "ledger"},
+    "small_lists": WORDS | {"delivery", "delta", "ledger", "history"},
     "why": WORDS | {"delta"},
     "against": WORDS | {"delta", "history"},
     "outcome": WORDS | {"delivery", "delta"},
