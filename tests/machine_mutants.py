@@ -61,8 +61,8 @@ MUTANTS: Final = (
         (
             (
                 "screening/sql/03_noes.sql",
-                "WHERE action = 'withdraw' AND purpose <> 5",
-                "WHERE action = 'withdraw' AND purpose <> 5 AND account_token IN (SELECT account_token FROM member)",
+                "FROM consent WHERE action = 'withdraw' AND purpose <> 5",
+                "FROM consent WHERE action = 'withdraw' AND purpose <> 5 AND account_token IN (SELECT account_token FROM member)",
             ),
         ),
     ),

@@ -86,7 +86,8 @@ def compare(case: Case, store_of: Callable[[Case, Path], CustomerStore] = in_sql
     """Both answer the same. Of an account id that stands twice both must say malformed, and the engine every no of the reference: which
     row's other facts are reported is nobody's promise."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as before:
-        found = screened(case, store_of(case, Path(folder)), remembered(case, store_of, Path(before)))
+        recall = remembered(case, store_of, Path(before))  # first: a store may take the place of the one before it
+        found = screened(case, store_of(case, Path(folder)), recall)
     kept = [] if case.seen_at is None else reference.remembered_noes(case.earlier, case.rules, case.seen_at)
     ids = [row["account_id"] for row in case.world.account]
     twins = {account_id for account_id in ids if ids.count(account_id) > 1}
