@@ -199,7 +199,7 @@ class Machine(RuleBasedStateMachine):
         """Between nights: what became of earlier requests, then the noes that are new. Old ones that a restored store shows wait for the night."""
         self._live(events)
         self._fail(faults)
-        self.site.run(work=_settled)
+        self.look_at(self.site.run(work=_settled))
         parts = self.site.parts
         job = withdrawals_job(parts.evidence.reader, parts.settings, self.site.clock.now(), due_only=False)
         if job is not None:
@@ -290,6 +290,8 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         """What must hold after a run."""
         self.truth.remembered()
+        if story.outcome is not None:
+            self.truth.memory.left_with_anchors()
         if story.outcome is not None and story.looks:
             self.truth.left(story, keys if keys is not None else set(KEYS), only_noes=only_noes, hourly=hourly)
 
