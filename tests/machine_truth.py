@@ -179,8 +179,8 @@ class Truth:
     # -- a ledger that was lost
 
     def put_back(self, copy: Copy) -> bool:
-        """The site's ledger is this copy from now on; True when that is behind what was signed: then of no list that there is the ledger need know who
-        is on it, and nobody may join one. Only a list that was being emptied then was joined by nobody since.
+        """The site's ledger is this copy from now on; True when that is behind what was signed. Then the ledger need not know who is on the lists, and
+        nobody may join one; only a list that was being emptied then was joined by nobody since.
         """
         self.site.put_back(copy)
         self._read = self.site.reader.count()
@@ -197,7 +197,7 @@ class Truth:
         return True
 
     def recovered(self, outcome: sync.Outcome) -> None:
-        """After a recovery that was not cut off: what was remembered is remembered again, and lists are gone unless it says what stands in the way."""
+        """After a recovery that was not cut off: noes are remembered again, and lists are gone unless it says what stands in the way."""
         self.memory.came_back()
         assert outcome.errors or not self._still_unsure(), "a list of which the ledger does not know who is on it was not deleted"
 
@@ -290,7 +290,10 @@ class Truth:
         noes = self.memory.noes()
         asked = (id(look.world), look.at, str(audience.key), self.memory.version)
         if asked not in self._answers:
-            self._answers[asked] = look.world, self._judged(audience, look, noes)  # the world stays, so its number is not given twice
+            self._answers[asked] = (
+                look.world,
+                self._judged(audience, look, noes),
+            )  # the world stays, so its number is not given twice
         return self._answers[asked][1]
 
     def _judged(self, audience: Audience, look: Look, noes: tuple[Event, ...]) -> dict[str, set[str]]:

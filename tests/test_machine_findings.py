@@ -1,4 +1,4 @@
-"""What the state machine found in the path, each in its smallest history. None of it was visible with whole nights that go well."""
+"""What the state machine found in the path, each in its smallest history, and what chance meets too rarely. Nights that go well show none of it."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,6 +29,11 @@ def night(history: Machine, hours: float = 1.0) -> None:
     history.look_at(history.site.run())
     history.site.pass_time(timedelta(hours=hours))
     history.truth.remembered()
+
+
+def says(history: Machine, what: str, *everybody: str) -> None:
+    for who in everybody:
+        history.site.store.world = history.life.happens(what, history.site.store.world, who, history.site.clock.real, 0)
 
 
 @pytest.mark.parametrize(("place", "fault"), [(GOOGLE, Fault.LOST_BEFORE), (GOOGLE, Fault.FAILED), (META, Fault.LOST_BEFORE)])
@@ -111,4 +116,50 @@ def test_nobody_joins_in_the_run_that_ordered_her_off(history: Machine) -> None:
 
     site.heard = speaks
     night(history, hours=49)
+    history.converge()
+
+
+def test_a_store_that_is_put_back_brings_nobody_in_again(history: Machine) -> None:
+    """It shows her consent and no longer her no. Whoever has her address is off as well, when the account that said it is gone."""
+    before = history.site.store.world
+    night(history)
+    says(history, "withdraw", "a1", "a2")
+    night(history)
+    history.site.store.world = before
+    says(history, "vanish", "a1")
+    night(history)
+    history.converge()
+
+
+@pytest.mark.parametrize("crash", [0, 6, 12, 40])
+def test_a_recovery_brings_noes_back_and_begins_lists_anew(history: Machine, crash: int) -> None:
+    """The ledger and the store are put back as they were before she joined and said no; nothing is sent before the recovery, which may be cut off."""
+    site = history.site
+    night(history)
+    before = site.store.world
+    night(history)
+    says(history, "withdraw", "a1", "b2")
+    night(history)
+    site.store.world = before
+    assert history.truth.put_back(site.copies[1])
+    history.refused()
+    history.recover(crash)
+    history.converge()
+    history.truth.verified()
+
+
+def test_nobody_joins_a_list_that_waits_for_its_deletion(history: Machine) -> None:
+    """After a recovery that could delete nothing whoever says no leaves, and whoever says yes waits for the new list."""
+    site = history.site
+    site.store.world = first_world(frozenset(PEOPLE) - {"a2"}, frozenset(PEOPLE))
+    night(history)
+    says(history, "withdraw", "b3")
+    night(history)
+    assert history.truth.put_back(site.copies[-1])
+    for platform in site.platforms.values():
+        platform.faults["delete"].extend([Fault.LOST_BEFORE] * 6)
+    history.recover()
+    says(history, "grant", "a2")
+    says(history, "withdraw", "a3")
+    night(history)
     history.converge()
