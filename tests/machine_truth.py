@@ -179,8 +179,8 @@ class Truth:
     # -- a ledger that was lost
 
     def put_back(self, copy: Copy) -> bool:
-        """The site's ledger is this copy from now on; True when that is behind what was signed. Then the ledger need not know who is on the lists, and
-        nobody may join one; only a list that was being emptied then was joined by nobody since.
+        """The site's ledger is this copy from now on; True when that is behind what was signed. Then the ledger need not know who is on the lists,
+        and nobody may join one; only a list that was being emptied then was joined by nobody since.
         """
         self.site.put_back(copy)
         self._read = self.site.reader.count()
