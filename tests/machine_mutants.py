@@ -129,7 +129,9 @@ MUTANTS: Final = (
             ),
         ),
     ),
-    Mutant("remembered noes are not asked", (("judging.py", "recall=recall(parts),", "recall=None,"),)),
+    Mutant(
+        "remembered noes are not asked", (("remembering.py", "Recall(to_engine(rows),", "Recall(to_engine(rows.slice(0, 0)),"),)
+    ),
     Mutant(
         "a no is remembered when its run is over",
         (
