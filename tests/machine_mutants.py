@@ -138,8 +138,8 @@ MUTANTS: Final = (
             ("sync.py", '        remember(self.parts, judged.screened, self.log, self._context(""), self.started)\n', ""),
             (
                 "sync.py",
-                "    for key in audiences:\n        run.remove(key)\n    for",
-                '    remember(run.parts, run.judged.screened, run.log, run._context(""), run.started)\n    for',
+                "    run.close_lists()\n",
+                '    run.close_lists()\n    remember(run.parts, run.judged.screened, run.log, run._context(""), run.started)\n',
             ),
         ),
     ),

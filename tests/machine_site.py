@@ -88,6 +88,8 @@ class RunStory:
     waits_for_look: set[str] = field(default_factory=set)
     outcome: sync.Outcome | None = None
     crashed: bool = False
+    whole: bool = True
+    """False for a run that reads only what is new."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Site:
     def run(self, job: Job = NIGHTLY, work: Callable[[Parts], sync.Outcome] | None = None) -> RunStory:
         """One run, perhaps with a crash in it. What was recorded of it."""
         self.copies.append(self._copy())
-        self.story = RunStory()
+        self.story = RunStory(whole=job.since is None)
         self._points = self._calls = 0
         for platform in self.platforms.values():
             platform.troubled.clear()

@@ -68,6 +68,8 @@ class Truth:
         assert remote.destination == name, "a list is spoken to through its own platform"
         assert request.account_id == remote.ad_account, "a request goes to the bound account"
         self._has_its_entry(request, remote)
+        if self.site.story.whole and len(self.site.story.requests) == 1:
+            self.memory.complete(self.site.story.looks[0])  # before anything is sent
         if request.operation is Operation.ADD:
             self._all_may_be_sent(request, remote)
         else:
@@ -216,7 +218,7 @@ class Truth:
         """
         if not only_noes:
             self._noes_came_first(story)
-        if not hourly:
+        if story.whole and not story.requests:
             self.memory.complete(story.looks[0])
         possible = self._possible() if self._unsure else {}
         for platform, remote in self.site.remotes():
