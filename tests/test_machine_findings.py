@@ -163,3 +163,51 @@ def test_nobody_joins_a_list_that_waits_for_its_deletion(history: Machine) -> No
     says(history, "withdraw", "a3")
     night(history)
     history.converge()
+
+
+def test_what_was_refused_was_not_done(history: Machine) -> None:
+    """The additions are refused in the first night and a removal in the second: both are tried again."""
+    for fault in (Fault.REFUSED, Fault.NONE):
+        fail(history, GOOGLE, fault)
+        fail(history, META, fault)
+    night(history)
+    night(history)
+    fail(history, META, Fault.REFUSED)
+    says(history, "withdraw", "a1")
+    night(history)
+    history.converge()
+
+
+def test_whoever_speaks_while_a_run_is_at_work_is_heard(history: Machine) -> None:
+    """Three say no as soon as they were sent to Google: they leave that list in the same run, and are not sent to Meta."""
+    heard = history.site.heard
+
+    def speaks(name: str, request: Request) -> None:
+        heard(name, request)
+        if len(history.site.story.requests) == 1:
+            says(history, "withdraw", "a1", "a2", "a3")
+
+    history.site.heard = speaks
+    night(history)
+
+
+def test_after_three_days_whoever_says_no_leaves_before_anybody_joins(history: Machine) -> None:
+    """Google holds its people for seven days."""
+    history.site.store.world = first_world(frozenset(PEOPLE) - {"a2"}, frozenset(PEOPLE))
+    night(history, hours=72)
+    says(history, "withdraw", "a1")
+    says(history, "grant", "a2")
+    night(history)
+
+
+@pytest.mark.parametrize("waits", ["the addition", "the removal"])
+def test_whoever_may_be_on_a_list_is_remembered(history: Machine, waits: str) -> None:
+    """At Meta the answer to an addition was lost. At Google her addition waits longer than her removal, which is done; or her removal waits."""
+    google = history.site.platforms[GOOGLE]
+    fail(history, META, Fault.LOST_AFTER)
+    google.lag = (10 if waits == "the addition" else 0) * HOUR
+    night(history)
+    google.lag = 10 * HOUR - google.lag
+    says(history, "withdraw", "a1")
+    night(history)
+    night(history, hours=10)
