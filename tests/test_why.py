@@ -10,6 +10,7 @@ from nestaudience.against import Against, against_last_night, changed_parts
 from nestaudience.cli.plan_output import compare
 from nestaudience.delta.gates import Gate
 from nestaudience.delta.plan import AudiencePlan, Counts
+from nestaudience.delta.probing import HELD, ProbeAnswer
 from nestaudience.history import read_history
 from nestaudience.judging import judge
 from nestaudience.screening.rules import Funnel
@@ -24,13 +25,18 @@ KEY = AudienceKey("computime/lapsed_buyers/google")
 def plan(
     funnel: Funnel, *gates: Gate, held: int = 0, wanted: int = 0, additions: int = 0, ordinary: int = 0, **more: Any
 ) -> AudiencePlan:
-    counts = Counts(held, wanted, noes=0, ordered=0, ordinary=ordinary, additions=additions, removing=0, refresh=0)
+    refresh, noes, ordered = (more.pop(name, 0) for name in ("refresh", "noes", "ordered"))
+    counts = Counts(held, wanted, noes, ordered, ordinary, additions, removing=0, refresh=refresh)
     return AudiencePlan(KEY, funnel, counts, gates, **more)
 
 
 FEED = Gate("feed_incomplete", True, True, "mend the store")
 BRAKE = Gate("anomaly_additions", True, False, "look at the segment", releasable=True)
 SMALL = Gate("too_small", True, False, "the list opens at 1000 people; 5 are wanted", exit_code=0)
+LEAVING = Gate("anomaly_removals", False, True, "look at the segment", releasable=True)
+SENSITIVE = Gate("sensitive", True, False, "its review says sensitive: the list is emptied")
+RETIRING = Gate("retiring", True, False, "nothing: the list was retired", exit_code=0)
+REFUSED = HELD[ProbeAnswer.REFUSED]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,35 @@ SMALL = Gate("too_small", True, False, "the list opens at 1000 people; 5 are wan
             {"released": "let through by a release: anomaly_additions"},
         ),
         (plan(Funnel(9, 9), held=1, wanted=9, additions=8), {}),
+        # somebody leaves, as on nearly every night: nobody joins all the same, and that needs a word
+        (
+            plan(Funnel(9, 9), BRAKE, held=3, wanted=9, additions=8, noes=2),
+            {"held": "held by anomaly_additions: look at the segment"},
+        ),
+        (
+            plan(Funnel(9, 9), LEAVING, held=30, wanted=9, additions=8, ordinary=29),
+            {"held": "held by anomaly_removals: look at the segment"},
+        ),
+        # a gate on growth holds no refresh
+        (plan(Funnel(9, 9), SMALL, held=9, wanted=9, additions=4, refresh=4), {}),
+        # it is emptied, and when it is empty it still says why it is
+        (
+            plan(Funnel(9, 9), SENSITIVE, held=9, ordered=9, emptied=True),
+            {"emptied": "nobody joins: the list is being emptied (sensitive)"},
+        ),
+        (plan(Funnel(9, 9), SENSITIVE, emptied=True), {"emptied": "nobody joins: the list is being emptied (sensitive)"}),
+        (plan(Funnel(9, 9), RETIRING, emptied=True), {"emptied": "nobody joins: the list is being emptied (retiring)"}),
+        (
+            plan(Funnel(9, 9), SENSITIVE, wanted=9, additions=9),
+            {"held": "held by sensitive: its review says sensitive: the list is emptied"},
+        ),
+        (
+            plan(Funnel(1350, 1350), REFUSED, wanted=1350, additions=1350, probe=1000),
+            {
+                "held": f"held by probe_refused: {REFUSED.next_step}",
+                "probe": "the first fill begins with 1 000; 350 follow when the platform took them",
+            },
+        ),
     ],
 )
 def test_the_words(found: AudiencePlan, said: dict[str, str]) -> None:

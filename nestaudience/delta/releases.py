@@ -81,8 +81,8 @@ def let_through(
 
 
 def plan_digest(plan: "AudiencePlan", config_digest: str) -> str:
-    """SHA-256 (hexadecimal) over one audience's plan as keys and counts: whom it refuses for which reason, what it holds, would add and take off, its
-    closed gates, and the configuration.
+    """SHA-256 (hexadecimal) over one audience's plan as keys and counts: whom it refuses for which reason, what it holds, would add, refresh and take
+    off, its closed gates, and the configuration.
     """
     counts = plan.counts
     parts = [
@@ -92,8 +92,10 @@ def plan_digest(plan: "AudiencePlan", config_digest: str) -> str:
         *(f"refused.{code}={people}" for code, people in sorted(plan.funnel.refused.items())),
         f"held={counts.held}",
         f"noes={counts.noes}",
+        f"ordered={counts.ordered}",
         f"ordinary={counts.ordinary}",
         f"additions={counts.additions}",
+        f"refresh={counts.refresh}",
         f"gates={','.join(sorted(gate.code for gate in plan.gates))}",
         f"config={config_digest}",
     ]
