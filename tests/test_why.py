@@ -6,7 +6,8 @@ import pytest
 from later_world import LISTS, LaterWorld
 from nights import SandboxWorld
 
-from nestaudience.against import Against, against_last_night, changed_parts
+from nestaudience.accepting import changed_parts
+from nestaudience.against import Against, against_last_night
 from nestaudience.cli.plan_output import compare
 from nestaudience.delta.gates import Gate
 from nestaudience.delta.plan import AudiencePlan, Counts
@@ -154,15 +155,18 @@ def test_without_a_night_there_is_nothing_to_compare_with() -> None:
 
 
 def test_parts_of_a_configuration_are_named_and_never_their_values() -> None:
+    one, two, three = ({"version": f"t{number}", "purposes": []} for number in (1, 2, 3))
     then = {
         "gates": {"a": 1, "b": 2},
-        "texts": [{"v": 1}, {"v": 2}],
+        "texts": [one, two],
         "sources": {"shop word": "x"},
         "environment": "sandbox",
         "same": {"a": 1},
     }
-    now = {"gates": {"a": 1, "b": 3, "c": 1}, "texts": [{"v": 1}, {"v": 5}, {"v": 6}], "sources": {"other": "x"}, "environment": "staging",
+    now = {"gates": {"a": 1, "b": 3, "c": 1}, "texts": [three, two | {"purposes": ["x"]}, one], "sources": {"other": "x"}, "environment": "staging",
            "same": {"a": 1}}  # fmt: skip
-    assert changed_parts(then, now) == ("environment", "gates.b", "gates.c", "sources", "texts[1]", "texts[2]")
+    # an entry of a list by its own key, wherever it stands: one that is put first moves no other
+    assert changed_parts(then, now) == ("environment", "gates.b", "gates.c", "sources", "texts.t2", "texts.t3")
     assert changed_parts(then, then) == ()
-    assert changed_parts({}, {"gates": {"a": 1}}) == ("gates",)
+    assert changed_parts({}, {"gates": {"a": 1}}) == ("gates.a",)
+    assert changed_parts({}, {"texts": [{"version": "hon@post.se"}]}) == ("texts",), "what is no key is not repeated"

@@ -78,9 +78,9 @@ def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits
     return tuple(closed)
 
 
-def stop_additions(code: str, next_step: str, exit_code: int = 5, *, releasable: bool = False) -> Gate:
+def stop_additions(code: str, next_step: str, exit_code: int = 5) -> Gate:
     """A gate that lets removals of every kind leave."""
-    return Gate(code, additions=True, ordinary=False, next_step=next_step, exit_code=exit_code, releasable=releasable)
+    return Gate(code, additions=True, ordinary=False, next_step=next_step, exit_code=exit_code)
 
 
 def only_noes(code: str, next_step: str) -> Gate:

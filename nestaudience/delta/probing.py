@@ -36,8 +36,12 @@ HELD: Final = {
     ProbeAnswer.UNKNOWN: stop_additions(
         "probe_unknown", "nothing: the first people are sent once more, the rest after a clean result", 4
     ),
-    ProbeAnswer.PARTLY: stop_additions(
-        "probe_partly", "the platform took only some of the first people; look why, then release the rest", releasable=True
+    ProbeAnswer.PARTLY: Gate(
+        "probe_partly",
+        additions=True,
+        ordinary=False,
+        next_step="the platform took only some of the first people; look why, then release the rest",
+        releasable=True,
     ),
     ProbeAnswer.REFUSED: stop_additions(
         "probe_refused", "the platform refused the first people; they go once more; look there why", 3
