@@ -75,12 +75,13 @@ class Against:
 def against_last_night(
     plans: Iterable[AudiencePlan], history: History, accepted: Document | None, document: Document
 ) -> Against | None:
-    """Plans against the last nightly run that came to its end; None when there is none yet. `accepted` and `document` are configurations as plain
-    values, the last accepted one and the one of now.
+    """Plans against the last nightly run that came to its end and judged anybody; None when none has ended yet. `accepted` and
+    `document` are configurations as plain values, the last accepted one and the one of now.
     """
-    night = next((run for run in reversed(history.nights) if run.finished is not None and run.funnels), None)
-    if night is None:
+    ended = [run for run in reversed(history.nights) if run.finished is not None and run.funnels]
+    if not ended:
         return None
+    night = next((run for run in ended if any(funnel.get("candidates") for funnel in run.funnels.values())), ended[0])
     plans = tuple(plans)
     return Against(
         night=night.night,

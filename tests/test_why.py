@@ -1,5 +1,6 @@
 """Why a list gets nobody, in words, and a plan against the last completed night: through real plans, and as pure functions."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from nestaudience.delta.plan import AudiencePlan, Counts
 from nestaudience.delta.probing import HELD, ProbeAnswer
 from nestaudience.history import read_history
 from nestaudience.judging import judge
+from nestaudience.ledger.entries import EntryType
 from nestaudience.screening.rules import Funnel
 from nestaudience.vocabulary import AudienceKey
 from nestaudience.why import why
@@ -152,6 +154,40 @@ def test_a_change_of_the_configuration_is_shown_by_cause(world: LaterWorld) -> N
 
 def test_without_a_night_there_is_nothing_to_compare_with() -> None:
     assert against_last_night((), read_history([]), None, {}) is None
+
+
+def night(day: str, *funnels: dict[str, Any], finished: bool = True) -> list[dict[str, Any]]:
+    """The entries of a nightly run."""
+    said: list[tuple[EntryType, dict[str, Any]]] = [(EntryType.RUN_STARTED, {"night": day})]
+    said += [(EntryType.FUNNEL, fields) for fields in funnels]
+    said += [(EntryType.RUN_FINISHED, {"night": day})] if finished else []
+    return [
+        {"type": kind, "fields": fields, "run_id": day, "run_kind": "nightly", "at": f"{day}T02:30:00Z", "index": 0}
+        for kind, fields in said
+    ]
+
+
+def test_new_and_former_audiences_and_which_night() -> None:
+    """A night that was cut off, and one in which nobody was judged, are no measure."""
+    former = "computime/former/google"
+    entries = [
+        *night(
+            "2026-11-20", {"audience": former, "candidates": 7}, {"audience": AUDIO, "candidates": 9, "refused": {"minor": 4}}
+        ),
+        *night("2026-11-21", {"audience": AUDIO, "candidates": 0, "gates": ["feed_incomplete"]}),
+        *night("2026-11-22", {"audience": AUDIO, "candidates": 5}, finished=False),
+    ]
+    new, known = plan(Funnel(3, 3), wanted=3, additions=3), replace(plan(Funnel(9, 6, {"minor": 3})), key=AUDIO)
+    found = against_last_night((new, known), read_history(entries), None, {})
+    assert found is not None
+    assert (found.night, found.former, found.changed) == ("2026-11-20", (former,), None)
+    first, second = found.audiences
+    assert (first.known, first.counts["candidates"], first.additions) == (False, (None, 3), 3)
+    assert (second.known, second.counts["candidates"], second.reasons["minor"]) == (True, (9, 9), (4, 3))
+    empty = night("2026-11-20", {"audience": AUDIO, "candidates": 0})
+    found = against_last_night((known,), read_history(empty), {}, {})
+    assert found is not None
+    assert (found.night, found.changed) == ("2026-11-20", ())
 
 
 def test_parts_of_a_configuration_are_named_and_never_their_values() -> None:

@@ -85,9 +85,12 @@ def kin(draw: st.DrawFn, owner: str, home: str, now: datetime) -> Story:
     ours, theirs = (draw(st.sampled_from(group)) for group in [draw(st.sampled_from(damage.ALIKE))] * 2)
     facts, other = sound_account(owner, home, ours, now), sound_account(f"p{owner}", "c2", theirs, now)
     story = Story([facts, other], [sound_member(owner, home, now)], _granted(owner, home, _EARLY))
-    trouble = draw(st.sampled_from(("protected", "minor", "restrict", "restrict without account", "withdraw")))
+    trouble = draw(st.sampled_from(("protected", "minor", "restrict", "restrict without account", "withdraw", "close", "close")))
     if trouble == "withdraw":
         story.consents.append(_with(consent(None, "withdraw", f"p{owner}")))
+    elif trouble == "close":
+        story.rights.append(_with(right(None, "close", f"p{owner}")))
+        story.consents.extend(_granted(f"p{owner}", "c2", _EARLY))
     elif trouble.startswith("restrict"):
         event = right(None, "restrict", f"p{owner}") if trouble == "restrict" else right(None, "restrict", None, email=theirs)
         story.rights.append(_with(event))
