@@ -27,7 +27,7 @@ from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import RECOVERING, RemoteList
 from nestaudience.parts import Parts
-from nestaudience.releasing import RELEASES, standing
+from nestaudience.releasing import in_force
 from nestaudience.remembering import recall
 from nestaudience.screening.engine import open_engine
 from nestaudience.screening.intake import Intake, read_all
@@ -104,7 +104,7 @@ def judge(
         orders = _orders(parts, held, states, job)
         if job.mode is Mode.RETRACT:
             stopped = {key: (*gates, RETRACT_ONLY) for key, gates in stopped.items()}
-        delta = work_out(screened, limits, stopped, orders, standing(parts.evidence.reader.entries(types=RELEASES), now))
+        delta = work_out(screened, limits, stopped, orders, in_force(parts.evidence.reader, now))
         failures = (*asked.errors, *reading.failures)
         ends = {key: ending for key, ending in states.endings.items() if ending not in EMPTIED}
         endings = {audience.key: ends[audience.key] for audience in audiences if audience.key in ends}

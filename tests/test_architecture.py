@@ -95,7 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "history": WORDS | {"ledger", "audit", "delta.stops", "delta.probing"},
     "small_lists": WORDS | {"delivery", "delta", "ledger", "history"},
     "why": WORDS | {"delta"},
-    "against": WORDS | {"delta", "history"},
+    "against": WORDS | {"accepting", "config.schema", "delta", "history"},
     "outcome": WORDS | {"delivery", "delta"},
     "lists_anew": WORDS | {"delivery", "destinations.port", "ledger", "parts"},
     "recovery": WORDS | {"by_hand", "remembering", "sync", "judging", "jobs", "parts", "delivery", "ledger"},

@@ -15,7 +15,7 @@ from nestaudience.config.load import load
 from nestaudience.config.settings import Problem
 from nestaudience.customers.port import StoreProblem
 from nestaudience.delta.approvals import EMPTIED
-from nestaudience.delta.gates import Gate, Limits, brakes, holding
+from nestaudience.delta.gates import Gate, Limits, brakes
 from nestaudience.delta.probing import HELD
 from nestaudience.delta.stops import ENDING, ListStates, closed_gates
 from nestaudience.hashing.digests import Digests
@@ -282,7 +282,7 @@ def every_gate(two_nights: Any) -> list[Gate]:
     ]
     closed = [closed_gates(settings, people, problems, absent, states, today) for states in lists]
     gates = [RETRACT_ONLY, *brakes(1000, 5, 900, 2000, Limits(100, 20, 100, ever_held=True))]
-    gates += [holding(held) for held in HELD.values()]
+    gates += HELD.values()
     return gates + [gate for each in closed for found in each.values() for gate in found]
 
 

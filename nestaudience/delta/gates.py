@@ -4,8 +4,10 @@ Pure: numbers in, closed gates out.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nestaudience.delta.probing import FirstFill, Held, first_fill
+if TYPE_CHECKING:
+    from nestaudience.delta.probing import FirstFill
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Limits:
     change_percent: int
     change_people: int
     ever_held: bool
-    first_fill: FirstFill | None = None
+    first_fill: "FirstFill | None" = None
 
 
 def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits) -> tuple[Gate, ...]:
@@ -84,23 +86,3 @@ def stop_additions(code: str, next_step: str, exit_code: int = 5) -> Gate:
 def only_noes(code: str, next_step: str) -> Gate:
     """A gate that lets only noes leave."""
     return Gate(code, additions=True, ordinary=True, next_step=next_step)
-
-
-def probe_gate(newcomers: int, fill: FirstFill | None) -> tuple[Gate | None, int | None]:
-    """The gate that holds the rest of a first fill, or None; and how many people its probe may hold, or None when all go at once."""
-    held, probe = first_fill(newcomers, fill)
-    if held is None:
-        return None, probe
-    return holding(held), probe
-
-
-def holding(held: Held) -> Gate:
-    """The gate that holds the rest of a first fill."""
-    return Gate(
-        held.code,
-        additions=True,
-        ordinary=False,
-        next_step=held.next_step,
-        exit_code=held.exit_code,
-        releasable=held.releasable,
-    )

@@ -12,8 +12,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from nestaudience.delta.gates import Gate, Limits, brakes, probe_gate
-from nestaudience.delta.probing import LETS_A_PROBE, PROBE_CODES
+from nestaudience.delta.gates import Gate, Limits, brakes
+from nestaudience.delta.probing import LETS_A_PROBE, PROBE_CODES, first_fill
 from nestaudience.delta.releases import Release, let_through
 from nestaudience.screening.engine import fetch, run_file
 from nestaudience.screening.rules import Funnel
@@ -49,7 +49,8 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class AudiencePlan:
     """One audience's delta with its gates. `gates` are the closed ones; what they hold is not sent. `released` are the codes of those that a
-    person let the plan through. `probe`: so many people go first, the rest after the platform took them; None when all go at once.
+    person let the plan through. `probe`: so many people go first, the rest after the platform took them; None when all go at once. `emptied`: nobody
+    is wanted, for the list is being emptied.
     """
 
     key: AudienceKey
@@ -58,6 +59,7 @@ class AudiencePlan:
     gates: tuple[Gate, ...]
     released: tuple[str, ...] = ()
     probe: int | None = None
+    emptied: bool = False
 
     @property
     def removals_to_send(self) -> int:
@@ -201,14 +203,14 @@ def work_out(
         counts = Counts(*numbers)
         own, probe = ((), None) if key in orders.emptied else _own_gates(counts, limits[key])
         gates, released = let_through((*closed.get(key, ()), *own), counts.newcomers, counts.ordinary, releases.get(key, ()))
-        plans[key] = AudiencePlan(key, screened.funnel(key), counts, gates, released, probe)
+        plans[key] = AudiencePlan(key, screened.funnel(key), counts, gates, released, probe, key in orders.emptied)
     return Delta(screened, plans)
 
 
 def _own_gates(counts: Counts, limits: Limits) -> tuple[tuple[Gate, ...], int | None]:
     """The gates that a list's own counts close, and how many people a probe may hold."""
     closed = brakes(counts.held, counts.wanted, counts.ordinary, counts.newcomers, limits)
-    gate, probe = probe_gate(counts.newcomers, limits.first_fill)
+    gate, probe = first_fill(counts.newcomers, limits.first_fill)
     return closed if gate is None else (*closed, gate), probe
 
 

@@ -104,10 +104,10 @@ class Screened:
         return Funnel(sum(count for _, count in rows), eligible, refused)
 
     def candidates(self, key: AudienceKey) -> pa.Table:
-        """Every candidate of an audience: `account_token` (uuid), `mask` (uint64; 0 is eligible; bits as `Reason.bit`)."""
+        """Every candidate of an audience, by token: `account_token` (uuid), `mask` (uint64; 0 is eligible; bits as `Reason.bit`)."""
         return fetch(
             self.connection,
-            "SELECT account_token, mask FROM candidate WHERE audience_no = $audience",
+            "SELECT account_token, mask FROM candidate WHERE audience_no = $audience ORDER BY account_token",
             {"audience": self.number(key)},
         )
 
