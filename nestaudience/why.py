@@ -63,7 +63,7 @@ def _people(plan: AudiencePlan, codes: set[str]) -> Iterator[Why]:
 
 
 def _holds_somebody(gate: Gate, plan: AudiencePlan) -> bool:
-    return bool((gate.additions and plan.counts.additions) or (gate.ordinary and plan.counts.ordinary))
+    return bool((gate.additions and plan.counts.additions) or (gate.holds_removals and plan.counts.ordinary))
 
 
 def _count(number: int) -> str:

@@ -132,7 +132,7 @@ class _Question:
     def _withdrawal_reaches(self, no: Event) -> bool:
         """Rule 7 with the setting that narrows withdrawals.
 
-        Read as: a withdrawal without controller is in doubt, and reaches as if it were not narrowed; a vanished account is the audience's controller's.
+        Read as: a withdrawal without controller is in doubt, and is not narrowed; a vanished account is the audience's controller's.
         """
         controller = self.audience.controller if self.person is None else self.person.facts["controller_id"]
         here = no.controller is None or no.controller == controller
