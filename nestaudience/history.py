@@ -25,8 +25,7 @@ GATE_EXITS: Final = {
 HOLDING_ORDINARY: Final = frozenset(
     {"anomaly_removals", "environment", "feed_malformed", "feed_incomplete", "segment_feed", "retract"}
 )
-"""Gates that hold removals which are no no. `feed_incomplete` lets them through where the feeds of other companies are at fault; the log does not say
-which, so they are told of as held."""
+"""Gates that hold removals which are no no."""
 HOLDING_ORDINARY_ONLY: Final = frozenset({"anomaly_removals"})
 """Of those, the ones that let additions through."""
 

@@ -25,8 +25,9 @@ FEWEST: Final = 100
 """Of fewer people no share is taken: no list may open with them."""
 SNAPSHOT_STALE: Final = "snapshot_stale"
 VANISHED: Final = "mass_vanishing"
+ELSEWHERE: Final = "feed_incomplete_elsewhere"
 FEED_GATES: Final = frozenset(
-    {"environment", "feed_malformed", "feed_incomplete", "source_rollback", "clock_skew", "segment_feed", VANISHED}
+    {"environment", "feed_malformed", "feed_incomplete", ELSEWHERE, "source_rollback", "clock_skew", "segment_feed", VANISHED}
 )
 """Gates that say of what a run saw that it cannot be believed: later runs are not measured against it."""
 
@@ -179,7 +180,7 @@ def _incomplete(company: str, late: Mapping[str, list[tuple[str, str]]]) -> Iter
     said = "; ".join(f"{view} of {who} {what}" for who, view, what in told[:3])
     more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
     next_step = f"{said}{more}; let the load come through, then run again"
-    yield only_noes("feed_incomplete", next_step) if own else stop_additions("feed_incomplete", next_step)
+    yield only_noes("feed_incomplete", next_step) if own else stop_additions(ELSEWHERE, next_step)
 
 
 def _rolled_back(now: Marks, before: Marks) -> Iterator[Gate]:
