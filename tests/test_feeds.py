@@ -255,6 +255,7 @@ def test_accounts_that_vanish_together_wait_for_a_person(world: LaterWorld) -> N
         "CREATE TABLE gone AS SELECT account_id FROM shop_account WHERE company = 'bokhyllan' AND account_id IN (SELECT account_id FROM segment_row)"
         " AND substr(account_id, -1) = '7'",
         "DELETE FROM shop_account WHERE account_id IN (SELECT account_id FROM gone)",
+        "DELETE FROM segment_row WHERE segment = 'crime_readers' AND substr(account_id, -1) = '3'",
     )
     reloaded(world)
     with StoreFile(world.store) as store:
