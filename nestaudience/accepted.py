@@ -8,6 +8,7 @@ and labels only.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from nestaudience.delta.approvals import EMPTIED
@@ -18,6 +19,8 @@ from nestaudience.vocabulary import AudienceKey
 
 ACCEPTED_BY: Final = frozenset({EntryType.SNAPSHOT, EntryType.FUNNEL, EntryType.RUN_FINISHED})
 """The entries that `accepted_last` needs; give them to `LogReader.entries`."""
+MOST_SOURCES: Final = 100
+"""So many sources, of all companies together, are written down: those with the most events."""
 _SAYS_NOTHING: Final = FEED_GATES | ENDING.keys() | EMPTIED.keys() | {SNAPSHOT_STALE, "retract"}
 """Gates with which a funnel is no measure. A list that is being emptied closes no gate on its feeds, whatever they are."""
 
@@ -35,7 +38,7 @@ def snapshot_fields(
     fields: dict[str, Value] = {"taken_at": utc_text(taken_at), "counts": dict(counts), "problems": sorted(set(problems))}
     if facts is not None and facts.whole:
         fields["marks"] = {
-            "latest": {key: utc_text(at) for key, at in sorted(facts.marks.latest.items())},
+            "latest": {key: utc_text(at) for key, at in islice(facts.marks.latest.items(), MOST_SOURCES)},
             "generations": dict(sorted(facts.marks.generations.items())),
             "accounts": dict(sorted(facts.marks.accounts.items())),
         }

@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
 
 from nestaudience.config.settings import Settings
 from nestaudience.customers.contract import FEED_STATUS, SEGMENT_STATUS, View
@@ -17,8 +16,6 @@ from nestaudience.delta.feeds import USED, Computed, Facts, Feed, Marks
 from nestaudience.screening.screen import Screened
 from nestaudience.screening.seen import accounts_gone, latest_recorded, members_read, rows_read
 
-MOST_SOURCES: Final = 100
-"""So many sources, of all companies together, are marked; those with the most events."""
 Row = Mapping[str, str | None]
 
 
@@ -58,7 +55,7 @@ def told_by(snapshot: Snapshot, settings: Settings, clock: Callable[[], datetime
 
 def facts_of(told: Told, screened: Screened, settings: Settings, *, whole: bool) -> Facts:
     """What was told, beside what screening saw of the same snapshot."""
-    latest = {f"{company} {name}": at for (company, name), at in latest_recorded(screened, MOST_SOURCES).items()}
+    latest = {f"{company} {name}": at for (company, name), at in latest_recorded(screened).items()}
     accounts = {company: count for company, count in screened.accounts().items() if company in settings.controllers}
     rows = {(view, company): 0 for company in settings.controllers for view in USED if view != "segment_member"}
     return Facts(

@@ -21,6 +21,8 @@ OLDEST_SNAPSHOT: Final = timedelta(hours=6)
 OLDEST_SEGMENT: Final = timedelta(hours=36)
 FELL: Final = timedelta(hours=1)
 SKEW: Final = timedelta(seconds=120)
+AHEAD: Final = timedelta(hours=1)
+"""A view over live tables may say a time later than the start of the run; a later one than this is no time."""
 FEWEST: Final = 100
 """Of fewer people no share is taken: no list may open with them."""
 SNAPSHOT_STALE: Final = "snapshot_stale"
@@ -50,9 +52,10 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What a run saw, to measure later ones by. `latest`: company and label of a raw source -> the latest time (UTC) at which one of its events was
-    recorded. `generations`: view and company -> label of the load. `accounts`: company -> how many it has. Keys of two words have a space in
-    between.
+    """What a run saw, to measure later ones by; keys of two words have a space in between.
+
+    `latest`: company and label of a raw source -> the latest time (UTC) at which one of its events was recorded, those with the most events first.
+    `generations`: view and company -> label of the load. `accounts`: company -> how many it has.
     """
 
     latest: Mapping[str, datetime] = field(default_factory=dict)
@@ -149,18 +152,20 @@ def _late(settings: Settings, facts: Facts, now: datetime) -> dict[str, list[tup
     found: dict[str, list[tuple[str, str]]] = {}
     for company, controller in settings.controllers.items():
         for view in USED if controller.state == "active" else ():
-            wrong = _wrong(facts.feeds.get((view, company)), oldest, facts.rows.get((view, company)))
+            wrong = _wrong(facts.feeds.get((view, company)), oldest, now + AHEAD, facts.rows.get((view, company)))
             if wrong:
                 found.setdefault(company, []).append((view, wrong))
     return found
 
 
-def _wrong(feed: Feed | None, oldest: datetime, rows: int | None) -> str:
+def _wrong(feed: Feed | None, oldest: datetime, latest: datetime, rows: int | None) -> str:
     """A view that is not loaded but looked into may have more rows than its last load said, never fewer. `rows` is None where nobody counted."""
     if feed is None:
         return "has no row in feed_status"
     if feed.complete_until is None:
         return "does not say readably up to when it is complete"
+    if feed.complete_until > latest:
+        return "says that it is complete until a time that is still to come"
     if feed.complete_until < oldest:
         return f"is complete only until {_minute(feed.complete_until)} UTC"
     if rows is not None and feed.row_count is None:
@@ -214,7 +219,7 @@ def _computed(facts: Facts, company: str, code: str, now: datetime) -> Iterator[
         yield f"{code} has no row in segment_status"
     elif status.computed_at is None:
         yield f"{code} does not say readably when it was computed"
-    elif status.computed_at < now - OLDEST_SEGMENT:
+    elif not now - OLDEST_SEGMENT <= status.computed_at <= now + AHEAD:
         yield f"{code} was computed {_minute(status.computed_at)} UTC"
     elif rows is not None and status.row_count != rows:
         yield f"{code} shows {rows} of {'an unreadable number of' if status.row_count is None else status.row_count} rows"

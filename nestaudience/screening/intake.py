@@ -28,7 +28,7 @@ Progress = Callable[[str, int], None]
 """Told a view's name and how many rows of it have been read since the last call."""
 
 MOST_SOURCES: Final = 10_000
-"""So many names of sources are noted; whoever writes free text there has no sources."""
+"""With so many names of sources none is noted: whoever writes free text there has no sources."""
 _ACCOUNT_FACTS: Final = (*[name for name in ACCOUNT.names if name not in ("email", "account_id")], "email_read")
 _CONSENT_FACTS: Final = tuple(name for name in CONSENT_EVENT.names if name != "account_id")
 _RIGHTS_FACTS: Final = tuple(name for name in RIGHTS_EVENT.names if name not in ("email", "account_id"))
@@ -186,7 +186,8 @@ class Intake:
 
     def sources(self) -> pa.Table:
         """The raw names of sources: `name` (`string`)."""
-        return pa.table({"name": pa.array(sorted(name for name in self._sources if name is not None), pa.string())})
+        names = self._sources if len(self._sources) < MOST_SOURCES else ()
+        return pa.table({"name": pa.array(sorted(name for name in names if name is not None), pa.string())})
 
     def people(self) -> People:
         """The people read so far."""

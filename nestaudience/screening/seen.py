@@ -29,8 +29,8 @@ def members_read(screened: Screened) -> dict[tuple[str, str], int]:
     return {(controller, segment): count for controller, segment, count in rows}
 
 
-def latest_recorded(screened: Screened, most: int) -> dict[tuple[str, str], datetime]:
-    """(company, label of a source) -> when its latest event was recorded (UTC), for so many sources, those with the most events first.
+def latest_recorded(screened: Screened) -> dict[tuple[str, str], datetime]:
+    """(company, label of a source) -> when its latest event was recorded (UTC), those with the most events first.
 
     Times ahead of now, by more than the skew, are passed over: a clock that once ran ahead would hide whatever comes later.
     """
@@ -39,8 +39,7 @@ def latest_recorded(screened: Screened, most: int) -> dict[tuple[str, str], date
            FROM (SELECT controller, source, recorded FROM consent UNION ALL SELECT controller, source, recorded FROM rights) e
            JOIN source_name s ON s.source = e.source
            WHERE e.controller IN (SELECT unnest(getvariable('controllers'))) AND e.recorded <= getvariable('now') + getvariable('skew')
-           GROUP BY ALL ORDER BY count(*) DESC, e.controller, s.label LIMIT $most""",
-        {"most": most},
+           GROUP BY ALL ORDER BY count(*) DESC, e.controller, s.label"""
     ).fetchall()
     return {(controller, label): latest.replace(tzinfo=UTC) for controller, label, latest in rows}
 

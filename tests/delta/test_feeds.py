@@ -62,6 +62,8 @@ def test_a_sound_store_closes_nothing() -> None:
     [
         (Feed(NOW - timedelta(minutes=60), 10), False),
         (Feed(NOW - timedelta(minutes=60) - SECOND, 10), True),
+        (Feed(NOW + timedelta(hours=1), 10), False),
+        (Feed(NOW + timedelta(hours=1) + SECOND, 10), True),
         (Feed(None, 10), True),
         (None, True),
     ],
