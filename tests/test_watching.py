@@ -236,9 +236,9 @@ def test_who_cannot_be_told_is_told_next_time(site: Site, caplog: pytest.LogCapt
     warned = [record.getMessage() for record in caplog.records if record.name == "nestaudience.watching"]
     assert warned == [f"alerts: alerts_unreachable at {failed.errors[0].where}"]
     assert failed.not_told == tuple(alert.key for alert in failed.standing)
-    assert len(failed.standing) == 4
+    assert len(failed.standing) == 5
     shown = status_of(site.world, "status")
-    assert shown.count("alerts_unreachable") == 4
+    assert shown.count("alerts_unreachable") == 5
     site.world.advance(HOUR)
     site.start()
     told = site.watch()
