@@ -69,7 +69,7 @@ def _people(plan: AudiencePlan, codes: set[str]) -> Iterator[Why]:
 def _holds_somebody(gate: Gate, plan: AudiencePlan) -> bool:
     """True when somebody stays where she is because of it. A refresh passes the gates on growth."""
     joining = plan.counts.newcomers if gate.code in PASSED_BY_REFRESH else plan.counts.additions
-    return bool((gate.additions and joining) or (gate.ordinary and plan.counts.ordinary))
+    return bool((gate.additions and joining) or (gate.holds_removals and plan.counts.ordinary))
 
 
 def _count(number: int) -> str:

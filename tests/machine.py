@@ -24,9 +24,10 @@ from machine_settings import ACCOUNTS, GOOGLE, META
 from machine_site import COPIES, RunStory, Site
 from machine_truth import Truth
 
-from nestaudience import endings, recovery, sync
+from nestaudience import endings, recovery, releasing, sync
 from nestaudience.errors import MustStop, TryAgain
 from nestaudience.jobs import NIGHTLY, SETTLING, Job, Scope
+from nestaudience.judging import judge
 from nestaudience.parts import Parts
 from nestaudience.vocabulary import AudienceKey, Cause, Mode, RunKind
 from nestaudience.withdrawals import LONGEST_AGO, watermarks, withdrawals_job
@@ -346,6 +347,7 @@ class Machine(RuleBasedStateMachine):
         self.site.clock.offset = timedelta(0)
         self.site.during.clear()
         self.site.pass_time(timedelta(hours=49))
+        self._accept_the_store()
         for _ in range(2):
             story = self.site.run(NIGHTLY)
             assert story.outcome is not None
@@ -355,6 +357,15 @@ class Machine(RuleBasedStateMachine):
             self.site.pass_time(timedelta(hours=1))
         self.restored = False
         self.truth.equal()
+
+    def _accept_the_store(self) -> None:
+        """A store that was put back adds nobody until somebody has looked at it."""
+        parts = self.site.parts
+        with judge(parts, self.site.clock.now()) as judged:
+            held = [plan for plan in judged.plans if any(gate.code == "source_rollback" for gate in plan.gates)]
+            shown = [releasing.offer(plan, parts.settings.digest) for plan in held]
+        for each in shown:
+            releasing.release(parts, each, Cause.FEED_FAULT, "")
 
     def teardown(self) -> None:
         """The end of every history that broke nothing so far."""

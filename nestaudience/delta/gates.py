@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A closed gate: its code, and what it holds. `next_step` says what opens it, `exit_code` what a run that
-    meets it ends with (0 where the closed gate is the normal state). `releasable`: a person may let the held plan through.
+    """A closed gate: its code, and what it holds: additions, ordinary removals, or of those only the `vanished`. `next_step` says what opens it,
+    `exit_code` what a run that meets it ends with (0 where the closed gate is the normal state). `releasable`: a person may let the plan through.
     """
 
     code: str
@@ -22,10 +22,16 @@ class Gate:
     next_step: str
     exit_code: int = 5
     releasable: bool = False
+    vanished: bool = False
 
     def __post_init__(self) -> None:
-        if not (self.additions or self.ordinary):
+        if not (self.additions or self.holds_removals):
             raise ValueError("a closed gate holds something")
+
+    @property
+    def holds_removals(self) -> bool:
+        """True when it holds ordinary removals, or some of them."""
+        return self.ordinary or self.vanished
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,6 @@ def stop_additions(code: str, next_step: str, exit_code: int = 5) -> Gate:
     return Gate(code, additions=True, ordinary=False, next_step=next_step, exit_code=exit_code)
 
 
-def only_noes(code: str, next_step: str) -> Gate:
+def only_noes(code: str, next_step: str, *, releasable: bool = False) -> Gate:
     """A gate that lets only noes leave."""
-    return Gate(code, additions=True, ordinary=True, next_step=next_step)
+    return Gate(code, additions=True, ordinary=True, next_step=next_step, releasable=releasable)

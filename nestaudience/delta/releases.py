@@ -40,7 +40,7 @@ class Release:
     def covers(self, gate: Gate, additions: int, ordinary: int) -> bool:
         """True when it names the gate, and what the gate holds and what went already is together at most 110 % of what was shown."""
         additions, ordinary = additions + self.joined, ordinary + self.left
-        held = ((gate.additions, additions, self.additions), (gate.ordinary, ordinary, self.ordinary))
+        held = ((gate.additions, additions, self.additions), (gate.holds_removals, ordinary, self.ordinary))
         return self.names(gate) and all(now * 100 <= shown * COVERS_PERCENT for holds, now, shown in held if holds)
 
     def names(self, gate: Gate) -> bool:
@@ -76,7 +76,7 @@ def let_through(
         elif named:
             shown = max(named, key=lambda release: (release.additions, release.ordinary))
             said = [f"{shown.additions} additions"] if gate.additions else []
-            said += [f"{shown.ordinary} ordinary removals"] if gate.ordinary else []
+            said += [f"{shown.ordinary} ordinary removals"] if gate.holds_removals else []
             went = ", of whom some went already," if shown.joined or shown.left else ""
             closed.append(
                 replace(gate, next_step=f"more than the release for {' and '.join(said)}{went} covers (110 %): {gate.next_step}")

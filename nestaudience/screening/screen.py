@@ -66,6 +66,12 @@ KNOWN_NO_SCHEMA: Final = pa.schema(
         ("lifted", pa.timestamp("us")),
     ]
 )
+_SOURCE_SCHEMA: Final = pa.schema([("name", pa.string())])
+_LABELS: Final = (
+    "CREATE OR REPLACE TABLE source_name AS SELECT hash(name) AS source, left(sha256('source' || name), 16) AS label FROM source;"
+    "DROP TABLE source"
+)
+"""A source by its number here, and by a label that stays the same: a cut SHA-256, because its name may be free text."""
 KNOWN_BLOCKING_SCHEMA: Final = pa.schema([("person_token", pa.uuid()), ("account_token", pa.uuid())])
 
 
@@ -196,6 +202,8 @@ def screen(
     intake = Intake(connection, tokens, rules.recipients, progress, recall)
     read(intake)
     connection.execute("SET VARIABLE read_whole = $whole", {"whole": intake.whole})
+    _register(connection, "source", intake.sources(), _SOURCE_SCHEMA)
+    connection.execute(_LABELS)
     _register(connection, "older_alias", intake.aliases.table(), ALIAS_SCHEMA)
     for step in _STEPS:
         run_file(connection, _PACKAGE, step)
