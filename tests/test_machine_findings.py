@@ -36,6 +36,42 @@ def says(history: Machine, what: str, *everybody: str) -> None:
         history.site.store.world = history.life.happens(what, history.site.store.world, who, history.site.clock.real, 0)
 
 
+def test_whoever_speaks_while_a_run_is_at_work_is_heard(history: Machine) -> None:
+    """Three say no as soon as they were sent to Google: they leave that list in the same run, and are not sent to Meta."""
+    heard = history.site.heard
+
+    def speaks(name: str, request: Request) -> None:
+        heard(name, request)
+        if len(history.site.story.requests) == 1:
+            says(history, "withdraw", "a1", "a2", "a3")
+
+    history.site.heard = speaks
+    night(history)
+
+
+def test_after_three_days_whoever_says_no_leaves_before_anybody_joins(history: Machine) -> None:
+    """Google holds its people for seven days, and has said that it has them."""
+    history.site.store.world = first_world(frozenset(PEOPLE) - {"a2"}, frozenset(PEOPLE))
+    night(history)
+    night(history, hours=72)
+    says(history, "withdraw", "a1")
+    says(history, "grant", "a2")
+    night(history)
+
+
+@pytest.mark.parametrize("waits", ["the addition", "the removal"])
+def test_whoever_may_be_on_a_list_is_remembered(history: Machine, waits: str) -> None:
+    """At Meta the answer to an addition was lost. At Google her addition waits longer than her removal, which is done; or her removal waits."""
+    google = history.site.platforms[GOOGLE]
+    fail(history, META, Fault.LOST_AFTER)
+    google.lag = (10 if waits == "the addition" else 0) * HOUR
+    night(history)
+    google.lag = 10 * HOUR - google.lag
+    says(history, "withdraw", "a1")
+    night(history)
+    night(history, hours=10)
+
+
 @pytest.mark.parametrize(("place", "fault"), [(GOOGLE, Fault.LOST_BEFORE), (GOOGLE, Fault.FAILED), (META, Fault.LOST_BEFORE)])
 def test_whoever_was_not_taken_at_first_is_tried_until_the_second_try_has_an_answer(
     history: Machine, place: str, fault: Fault
@@ -176,38 +212,3 @@ def test_what_was_refused_was_not_done(history: Machine) -> None:
     says(history, "withdraw", "a1")
     night(history)
     history.converge()
-
-
-def test_whoever_speaks_while_a_run_is_at_work_is_heard(history: Machine) -> None:
-    """Three say no as soon as they were sent to Google: they leave that list in the same run, and are not sent to Meta."""
-    heard = history.site.heard
-
-    def speaks(name: str, request: Request) -> None:
-        heard(name, request)
-        if len(history.site.story.requests) == 1:
-            says(history, "withdraw", "a1", "a2", "a3")
-
-    history.site.heard = speaks
-    night(history)
-
-
-def test_after_three_days_whoever_says_no_leaves_before_anybody_joins(history: Machine) -> None:
-    """Google holds its people for seven days."""
-    history.site.store.world = first_world(frozenset(PEOPLE) - {"a2"}, frozenset(PEOPLE))
-    night(history, hours=72)
-    says(history, "withdraw", "a1")
-    says(history, "grant", "a2")
-    night(history)
-
-
-@pytest.mark.parametrize("waits", ["the addition", "the removal"])
-def test_whoever_may_be_on_a_list_is_remembered(history: Machine, waits: str) -> None:
-    """At Meta the answer to an addition was lost. At Google her addition waits longer than her removal, which is done; or her removal waits."""
-    google = history.site.platforms[GOOGLE]
-    fail(history, META, Fault.LOST_AFTER)
-    google.lag = (10 if waits == "the addition" else 0) * HOUR
-    night(history)
-    google.lag = 10 * HOUR - google.lag
-    says(history, "withdraw", "a1")
-    night(history)
-    night(history, hours=10)

@@ -18,8 +18,8 @@ QUICK = {"marked after sending", "the last look keeps everybody", "forgotten bef
 )
 @pytest.mark.timeout(3600)
 def test_every_mutant_is_caught(mutant: Mutant, tmp_path: Path) -> None:
-    """By an assertion of the machine's own, and not because the copy does not run. Situations that need four things in a row stand among the smallest
-    histories, which are played first; all others are found by chance.
+    """By an assertion of the machine's own, and not because the copy does not run. The histories that are written by hand are played first, and each
+    of these mutants has one that finds it; chance is asked where none does.
     """
     folder = mutilated(mutant, tmp_path)
     code, said = played(folder)
