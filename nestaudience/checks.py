@@ -91,7 +91,7 @@ def _log(parts: Parts) -> Iterator[Finding]:
 def _accounts(parts: Parts) -> Iterator[Finding]:
     """Every bound ad account, read once with our credentials, and how many customer lists it holds that are not ours."""
     asked: set[tuple[str, str]] = set()
-    ours = {(remote.destination, remote.list_id) for remote in parts.memory.lists()}
+    ours = {(remote.recipient, remote.list_id) for remote in parts.memory.lists()}
     for audience in parts.settings.audiences.values():
         name, account = audience.table.destination, audience.ad_account
         if name not in parts.destinations or (name, account.account_id) in asked:
@@ -102,7 +102,7 @@ def _accounts(parts: Parts) -> Iterator[Finding]:
         except NestAudienceError as error:
             yield Finding(f"{name}, account of {audience.controller.key}", error.code, error.next_step, error.exit_code)
             continue
-        foreign = sum((name, facts.list_id) not in ours for facts in lists)
+        foreign = sum((audience.recipient.key.value, facts.list_id) not in ours for facts in lists)
         if foreign:
             what = f"{foreign} customer lists that this installation did not make"
             next_step = "find out who fills them and on what basis; nothing here removes anybody from them"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nestaudience.destinations.google_ads_errors import remedy_of
-from nestaudience.destinations.google_ads_versions import NEWEST, Version
+from nestaudience.destinations.google_ads_versions import NEWEST as NEWEST
+from nestaudience.destinations.google_ads_versions import VERSIONS as VERSIONS
+from nestaudience.destinations.google_ads_versions import Version
 from nestaudience.destinations.google_connection import (
     ApplicationDefault,
     SandboxEndpoint,
