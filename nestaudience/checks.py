@@ -17,7 +17,7 @@ from nestaudience.delta.approvals import (
     review_remedy,
     sensitive_words,
 )
-from nestaudience.destinations.port import Account
+from nestaudience.destinations.port import Account, TellsTerms
 from nestaudience.due import due_dates
 from nestaudience.errors import NestAudienceError
 from nestaudience.parts import Parts
@@ -97,11 +97,16 @@ def _accounts(parts: Parts) -> Iterator[Finding]:
         if name not in parts.destinations or (name, account.account_id) in asked:
             continue
         asked.add((name, account.account_id))
+        destination, asking = parts.destinations[name], Account(account.account_id, account.login_account_id)
         try:
-            lists = parts.destinations[name].lists(Account(account.account_id, account.login_account_id))
+            lists = destination.lists(asking)
+            accepted = not isinstance(destination, TellsTerms) or destination.terms_accepted(asking)
         except NestAudienceError as error:
             yield Finding(f"{name}, account of {audience.controller.key}", error.code, error.next_step, error.exit_code)
             continue
+        if not accepted:
+            missing = destination.error_of("terms_missing", name)
+            yield Finding(f"{name}, account of {audience.controller.key}", missing.code, missing.next_step, missing.exit_code)
         foreign = sum((audience.recipient.key.value, facts.list_id) not in ours for facts in lists)
         if foreign:
             what = f"{foreign} customer lists that this installation did not make"
