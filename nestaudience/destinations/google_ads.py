@@ -2,7 +2,8 @@
 
 A batch is one job: it is created, its people are added in calls, one after another, and then it is run. Google applies a job only after it was run,
 and one that was not is thrown away after five days. So everything that goes wrong before the run is provably without effect and a refusal; only a
-run of which the answer was lost is no receipt. What became of a job is asked by GAQL; the SDK's own waiting for it is not used.
+run of which the answer was lost is no receipt. (Google has received what such a job holds all the same, as it has with any refused request; the log
+keeps its batch, refused.) What became of a job is asked by GAQL; the SDK's own waiting for it is not used.
 
 Google refuses single operations while they are added and takes the rest. How many, and why, is known before the job runs, but the rest of the job
 has no result then. So the counts travel in the request id, which the ledger keeps, and the settlement of the job tells them: `PartlyRefused`. A job
