@@ -38,15 +38,12 @@ def config_fields(settings: Settings, known: str | None) -> dict[str, Value]:
     """The fields of the entry. `known` is the text of the configuration that was accepted before, None for the first. No more than 200 places are
     named; `changes` counts all.
     """
-    before = parts_of(from_text(known)) if known is not None else {}
-    after = parts_of(from_text(to_text(settings.document)))
-    places = sorted(place for place in before.keys() | after.keys() if before.get(place) != after.get(place))
-    named = [place for place in places if _PLACE.fullmatch(place)]
+    before, after = from_text(known) if known is not None else {}, from_text(to_text(settings.document))
     return {
         "new_digest": settings.digest,
         "first": known is None,
-        "changes": len(places),
-        "changed": named[:_LONGEST],
+        "changes": len(_differing(before, after)),
+        "changed": list(changed_parts(before, after))[:_LONGEST],
         "kill_switch": settings.kill_switch.value,
     }
 
@@ -60,6 +57,18 @@ def approval_fields(settings: Settings, known: str | None, today: date) -> Itera
         key = (segment.controller, segment.code)
         if before.get(key) != after.get(key):
             yield segment.controller, _approval(segment, words, today)
+
+
+def changed_parts(then: Document, now: Document) -> tuple[str, ...]:
+    """The places at which two configurations differ, sorted: a setting of a table, or an entry of a list by its own key; never a value. Where a key
+    is no name, the table or list alone.
+    """
+    return tuple(sorted({place if _PLACE.fullmatch(place) else place.partition(".")[0] for place in _differing(then, now)}))
+
+
+def _differing(then: Document, now: Document) -> list[str]:
+    before, after = parts_of(then), parts_of(now)
+    return [place for place in before.keys() | after.keys() if before.get(place) != after.get(place)]
 
 
 def parts_of(document: Document) -> Part:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nestaudience.accepting import changed_parts
+from nestaudience.config.schema import Document
 from nestaudience.delta.plan import AudiencePlan
 from nestaudience.history import History
 
@@ -71,14 +73,15 @@ class Against:
 
 
 def against_last_night(
-    plans: Iterable[AudiencePlan], history: History, accepted: Mapping[str, Any] | None, document: Mapping[str, Any]
+    plans: Iterable[AudiencePlan], history: History, accepted: Document | None, document: Document
 ) -> Against | None:
-    """Plans against the last nightly run that came to its end; None when there is none yet. `accepted` and `document` are configurations as plain
-    values, the last accepted one and the one of now.
+    """Plans against the last nightly run that came to its end and judged anybody; None when none has ended yet. `accepted` and
+    `document` are configurations as plain values, the last accepted one and the one of now.
     """
-    night = next((run for run in reversed(history.nights) if run.finished is not None and run.funnels), None)
-    if night is None:
+    ended = [run for run in reversed(history.nights) if run.finished is not None and run.funnels]
+    if not ended:
         return None
+    night = next((run for run in ended if any(funnel.get("candidates") for funnel in run.funnels.values())), ended[0])
     plans = tuple(plans)
     return Against(
         night=night.night,
@@ -87,24 +90,6 @@ def against_last_night(
         former=tuple(sorted(night.funnels.keys() - {plan.key for plan in plans})),
         changed=None if accepted is None else changed_parts(accepted, document),
     )
-
-
-def changed_parts(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
-    """The places at which two configurations differ: a setting of a table, or an entry of a list by its number; never a value."""
-    found = []
-    for name in sorted(then.keys() | now.keys()):
-        old, new = then.get(name), now.get(name)
-        if old == new:
-            continue
-        if (
-            isinstance(old, Mapping) and isinstance(new, Mapping) and name != "sources"
-        ):  # the sources' names are the shop's own words
-            found += [f"{name}.{key}" for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-        elif isinstance(old, list) and isinstance(new, list):
-            found += [f"{name}[{n}]" for n in range(max(len(old), len(new))) if old[n : n + 1] != new[n : n + 1]]
-        else:
-            found.append(name)
-    return tuple(found)
 
 
 def _compared(plan: AudiencePlan, funnel: Mapping[str, Any] | None) -> Compared:

@@ -17,9 +17,11 @@ from nestaudience.delta.approvals import (
     review_remedy,
     sensitive_words,
 )
+from nestaudience.delta.feeds import Facts, feed_problems
 from nestaudience.destinations.port import Account, TellsTerms
 from nestaudience.due import due_dates
 from nestaudience.errors import NestAudienceError
+from nestaudience.feed_facts import told_by
 from nestaudience.parts import Parts
 from nestaudience.texts_seen import unknown_texts
 from nestaudience.transports import secret
@@ -69,8 +71,11 @@ def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
     yield from _due(parts, now)
     yield from _approved(parts.settings, now.astimezone(STOCKHOLM).date())
     try:
+        lenient = not parts.settings.needs_freshness
         for trouble in parts.store.check():
-            yield Finding(trouble.where, trouble.code, trouble.next_step, warning=trouble.is_warning)
+            absent = lenient and trouble.is_about_status and trouble.code == "view_missing"
+            yield Finding(trouble.where, trouble.code, trouble.next_step, warning=trouble.is_warning or absent)
+        yield from _feeds(parts, now)
         yield from _texts(parts)
     except NestAudienceError as error:
         yield _of(error)
@@ -149,6 +154,18 @@ def _approved(settings: Settings, today: date) -> Iterator[Finding]:
     if settings.kill_switch is not KillSwitch.OFF:
         what = f"stops {settings.kill_switch.value}"
         yield Finding("kill_switch.position", what, "set it back to off when runs may go on", 5)
+
+
+def _feeds(parts: Parts, now: datetime) -> Iterator[Finding]:
+    """What the store says of its own feeds, and the clocks; what a night compares with an earlier one, `plan` shows."""
+    settings = parts.settings
+    if settings.freshness_unknown:
+        what, next_step = "unknown", "nothing, if it was decided: no list knows how fresh the store is"
+        yield Finding("store.freshness", what, next_step, warning=True)
+    with parts.store.snapshot() as snapshot:
+        told = told_by(snapshot, settings, parts.clock)
+    for gate, where, what in feed_problems(settings, Facts(skew=told.skew, feeds=told.feeds, segments=told.segments), now):
+        yield Finding(f"{gate}, {where}", what, "see the runbook: nobody joins the lists that it concerns", 5)
 
 
 def _texts(parts: Parts) -> Iterator[Finding]:

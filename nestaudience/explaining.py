@@ -91,6 +91,7 @@ def _judged(parts: Parts, person: Person, held: Held, snapshot: Snapshot, now: d
         intake.consents(snapshot.read(CONSENT_EVENT, accounts=ids))
         intake.rights(chain(snapshot.read(RIGHTS_EVENT, accounts=ids), person.rights))
         intake.members(snapshot.read(SEGMENT_MEMBER, accounts=ids, segments=segments))
+        intake.whole = all(problem.is_warning for problem in snapshot.problems)  # as a night reads it
 
     rules, tokens = parts.settings.rules(), parts.tokens.of_accounts(ids).to_pylist()
     with open_engine(parts.limits) as engine:

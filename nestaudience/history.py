@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nestaudience.audit.transfers import Request, Transfer, read_transfers
+from nestaudience.delta.feeds import SNAPSHOT_STALE, VANISHED
 from nestaudience.delta.probing import HELD, PROBE_CODES, WAITS
 from nestaudience.delta.stops import ENDING
 from nestaudience.ledger.entries import EntryType
@@ -21,7 +22,9 @@ GATE_EXITS: Final = {
     **{held.code: held.exit_code for held in HELD.values() if held.exit_code != 5},
 }
 """Exit codes of the gates that are no rule's stop (5); the log keeps a gate's code only."""
-HOLDING_ORDINARY: Final = frozenset({"anomaly_removals", "environment", "feed_malformed", "feed_incomplete", "retract"})
+HOLDING_ORDINARY: Final = frozenset(
+    {"anomaly_removals", "environment", "feed_malformed", "feed_incomplete", "segment_feed", "retract"}
+)
 """Gates that hold removals which are no no."""
 HOLDING_ORDINARY_ONLY: Final = frozenset({"anomaly_removals"})
 """Of those, the ones that let additions through."""
@@ -173,7 +176,15 @@ class History:
 def _removals_due(funnel: Mapping[str, Any]) -> int:
     """Removals that no gate held."""
     always = int(funnel.get("noes", 0)) + int(funnel.get("ordered", 0))
-    return always + (0 if HOLDING_ORDINARY & set(funnel.get("gates", ())) else int(funnel.get("ordinary", 0)))
+    return always + int(funnel.get("ordinary", 0)) - held_ordinary(funnel)
+
+
+def held_ordinary(funnel: Mapping[str, Any]) -> int:
+    """Ordinary removals that a gate held, by a funnel's fields."""
+    gates = set(funnel.get("gates", ()))
+    if gates & HOLDING_ORDINARY:
+        return int(funnel.get("ordinary", 0))
+    return int(funnel.get("vanished", 0)) if VANISHED in gates else 0
 
 
 def _watched(
@@ -205,7 +216,10 @@ def _watched(
 
 
 def _first_fill(funnels: dict[str, Mapping[str, Any]], fields: Mapping[str, Any]) -> None:
-    """A run began or ended a list's first fill after it had judged: the gate that holds the rest closed, or opened."""
+    """A run began or ended a list's first fill after it had judged: the gate that holds the rest closed, or opened. Or it came too late to send."""
     funnel = funnels[fields["audience"]]
+    if fields.get("gate") == SNAPSHOT_STALE:
+        funnels[fields["audience"]] = {**funnel, "gates": [*funnel.get("gates", ()), SNAPSHOT_STALE]}
+        return
     others = [gate for gate in funnel.get("gates", ()) if gate not in PROBE_CODES]
     funnels[fields["audience"]] = {**funnel, "gates": others if fields.get("state") == "open" else [*others, WAITS.code]}

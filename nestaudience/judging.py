@@ -9,25 +9,28 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from nestaudience.customers.contract import FEED_STATUS
-from nestaudience.customers.port import Snapshot, StoreProblem
+from nestaudience.accepted import ACCEPTED_BY, accepted_last
+from nestaudience.config.settings import Audience
+from nestaudience.customers.port import StoreProblem
 from nestaudience.delivery.deliver import Tools
 from nestaudience.delivery.filling import first_fills
 from nestaudience.delivery.held import Held, read_held
 from nestaudience.delivery.lists import code_of, is_elsewhere
 from nestaudience.delivery.settle import Asked, ask, write_down
 from nestaudience.delta.approvals import EMPTIED
+from nestaudience.delta.feeds import Facts, feed_gates
 from nestaudience.delta.gates import Gate, Limits
 from nestaudience.delta.plan import AudiencePlan, Delta, Orders, work_out
 from nestaudience.delta.stops import ListStates, closed_gates, ending_of
 from nestaudience.errors import NestAudienceError
+from nestaudience.feed_facts import Told, facts_of, told_by
 from nestaudience.interrupting import never
 from nestaudience.jobs import NIGHTLY, Job
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import RECOVERING, RemoteList
 from nestaudience.parts import Parts
-from nestaudience.releasing import RELEASES, standing
+from nestaudience.releasing import in_force
 from nestaudience.remembering import recall
 from nestaudience.screening.engine import open_engine
 from nestaudience.screening.intake import Intake, read_all
@@ -38,6 +41,7 @@ _NO_MORE: Final = frozenset({"gone", "closed"})
 RETRACT_ONLY: Final = Gate(
     "retract", additions=True, ordinary=True, next_step="nothing: this run only takes an earlier one back", exit_code=0
 )
+ANOTHER_ENVIRONMENT: Final = StoreProblem("environment", "feed_status.environment", "name the store of this environment")
 Note = Callable[[str, str, int], None]
 """Progress: a step, a key, and how many rows or people were just done."""
 
@@ -61,6 +65,10 @@ class Judged:
     unreachable: tuple[NestAudienceError, ...]
     seen_all: bool
     """True when the store showed everything that it was asked for: whatever stands in it up to then has been judged."""
+    facts: Facts | None = None
+    """What the store said of its feeds; None where nobody asked."""
+    freshness_unknown: bool = False
+    """Somebody decided that lists are kept without knowing how fresh the store is."""
 
     @property
     def plans(self) -> tuple[AudiencePlan, ...]:
@@ -99,16 +107,16 @@ def judge(
             progress=lambda view, rows: note("read", view, rows),
         )
         # (4) What would leave and join, and what holds it.
-        stopped = closed_gates(settings, screened, reading.problems, frozenset(parts.absent), states, today)
+        facts, feeds = _feeds(parts, screened, reading, now)
+        stopped = closed_gates(settings, screened, reading.problems, frozenset(parts.absent), states, today, feeds)
         limits = limits_of(parts, remotes, tuple(audience.key for audience in audiences), now, None if tools else asked.states())
         orders = _orders(parts, held, states, job)
         if job.mode is Mode.RETRACT:
             stopped = {key: (*gates, RETRACT_ONLY) for key, gates in stopped.items()}
-        delta = work_out(screened, limits, stopped, orders, standing(parts.evidence.reader.entries(types=RELEASES), now))
+        delta = work_out(screened, limits, stopped, orders, in_force(parts.evidence.reader, now))
         failures = (*asked.errors, *reading.failures)
-        ends = {key: ending for key, ending in states.endings.items() if ending not in EMPTIED}
-        endings = {audience.key: ends[audience.key] for audience in audiences if audience.key in ends}
-        yield Judged(asked, held, screened, delta, remotes, endings, tuple(reading.problems), failures, reading.complete)
+        endings, told = _endings(states, audiences), (reading.complete, facts, settings.freshness_unknown)
+        yield Judged(asked, held, screened, delta, remotes, endings, tuple(reading.problems), failures, *told)
 
 
 def settle(parts: Parts, now: datetime, tools: Tools | None) -> Asked:
@@ -148,6 +156,12 @@ def lists_of(parts: Parts, today: date) -> tuple[dict[AudienceKey, RemoteList], 
     return remotes, states
 
 
+def _endings(states: ListStates, audiences: tuple[Audience, ...]) -> dict[AudienceKey, str]:
+    """Why lists of these audiences are being emptied, to be deleted then."""
+    ends = {key: ending for key, ending in states.endings.items() if ending not in EMPTIED}
+    return {audience.key: ends[audience.key] for audience in audiences if audience.key in ends}
+
+
 def _orders(parts: Parts, held: Held, states: ListStates, job: Job) -> Orders:
     """What was ordered beyond bringing lists into line."""
     retracted = None
@@ -166,12 +180,25 @@ def transfers_of(reader: LogReader, run_id: RunId) -> dict[str, AudienceKey]:
     }
 
 
+def _feeds(
+    parts: Parts, screened: Screened, reading: "Reading", now: datetime
+) -> tuple[Facts, dict[AudienceKey, tuple[Gate, ...]]]:
+    """What the store said of its feeds, and the gates that this closes, measured by what was accepted last."""
+    keys = tuple(audience.key for audience in screened.audiences)
+    facts = facts_of(reading.told, screened, parts.settings, whole=reading.complete)
+    accepted = accepted_last(parts.evidence.reader.entries(types=ACCEPTED_BY), keys)
+    funnels = {key: screened.funnel(key) for key in keys}
+    people = {key: (funnel.candidates, funnel.eligible) for key, funnel in funnels.items()}
+    return facts, feed_gates(parts.settings, facts, accepted, people, now)
+
+
 class Reading:
     """One snapshot of the store on its way into the engine, and what was wrong with it."""
 
     def __init__(self, parts: Parts, now: datetime) -> None:
         self._parts = parts
         self._now = now
+        self.told = Told()
         self.problems: list[StoreProblem] = []
         self.failures: list[NestAudienceError] = []
 
@@ -186,7 +213,10 @@ class Reading:
         segments = frozenset((a.controller.key, a.segment.code) for a in audiences)
         try:
             with self._parts.store.snapshot() as snapshot:
-                self.problems.extend(_problems(self._parts, snapshot))
+                self.problems += [each for each in snapshot.problems if not each.is_warning and not each.is_about_status]
+                self.told = told_by(snapshot, self._parts.settings, self._parts.clock)
+                if self.told.environments - {self._parts.settings.environment.value}:
+                    self.problems.append(ANOTHER_ENVIRONMENT)
                 read_all(intake, snapshot, segments, self._now)
         except NestAudienceError as error:
             self.failures.append(error.with_traceback(None))
@@ -214,14 +244,3 @@ def limits_of(
         )
         for key in keys
     }
-
-
-def _problems(parts: Parts, snapshot: Snapshot) -> list[StoreProblem]:
-    """What is wrong with the store as a whole: missing views and columns, and a store of another environment."""
-    found = [problem for problem in snapshot.problems if not problem.is_warning]
-    environments = set()
-    for sheet in snapshot.read(FEED_STATUS):
-        environments |= set(sheet.facts.column("environment").unique().to_pylist())
-    if environments - {parts.settings.environment.value}:
-        found.append(StoreProblem("environment", "feed_status.environment", "name the store of this environment"))
-    return found

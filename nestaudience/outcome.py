@@ -22,6 +22,8 @@ class Outcome:
     settled: int = 0
     waiting: int = 0
     checkpoint: str = ""
+    freshness_unknown: bool = False
+    """Somebody decided that lists are kept without knowing how fresh the store is."""
 
     @property
     def exit_codes(self) -> tuple[int, ...]:

@@ -3,8 +3,9 @@
 It judges nobody, sends nothing and starts no run: the next run that finds a release uses it. What a release covers is decided in `delta`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,12 +16,13 @@ from nestaudience.delta.releases import STANDS, Release, plan_digest
 from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.jobs import check_case
 from nestaudience.ledger.entries import EntryType, Value, utc_text
+from nestaudience.ledger.log import LogReader
 from nestaudience.parts import Parts
-from nestaudience.vocabulary import AudienceKey, Cause
+from nestaudience.vocabulary import AudienceKey, Cause, Operation
 
 _SLACK: Final = timedelta(minutes=5)
-RELEASES: Final = frozenset({EntryType.RELEASE})
-"""The entries that `standing` needs; give them to `LogReader.entries`."""
+_RELEASES: Final = frozenset({EntryType.RELEASE})
+_USES: Final = frozenset({EntryType.RELEASE, EntryType.FUNNEL, EntryType.BATCH, EntryType.BATCH_RESULT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,44 @@ def standing(entries: Iterable[Mapping[str, Any]], now: datetime) -> dict[Audien
         if now < one.until <= now + STANDS + _SLACK:  # a clock that was put back makes no release longer than a day
             found[one.audience] = (*found.get(one.audience, ()), one)
     return found
+
+
+def in_force(reader: LogReader, now: datetime) -> dict[AudienceKey, tuple[Release, ...]]:
+    """Audience -> its releases that stand at this time (UTC), each with what went under it already. Raises what reading the log raises."""
+    first = next((e["index"] for e in reader.entries(types=_RELEASES) if standing([e], now)), None)
+    return {} if first is None else used(reader.entries(first, types=_USES), now)
+
+
+def used(entries: Iterable[Mapping[str, Any]], now: datetime) -> dict[AudienceKey, tuple[Release, ...]]:
+    """Like `standing`, with what went under each. `entries` are decoded, in order, the releases and what came after the first of them.
+
+    Whatever joined and left in a run that a release let through went under it, but for refusals, late blocks, noes and refreshes.
+    """
+    entries = list(entries)
+    refused = {e["fields"]["batch_id"] for e in entries if e["fields"].get("outcome") == "refused"}
+    found: dict[AudienceKey, tuple[Release, ...]] = {}
+    for place, entry in enumerate(entries):
+        for key, (release,) in standing([entry], now).items():
+            joined, left = _went(release, entries[place:], refused)
+            found[key] = (*found.get(key, ()), replace(release, joined=joined, left=left))
+    return found
+
+
+def _went(release: Release, entries: Sequence[Mapping[str, Any]], refused: set[str]) -> tuple[int, int]:
+    """(newcomers, ordinary removals) that were sent under a release; noes go first, and count for nothing."""
+    free: dict[tuple[str, str], int] = {}
+    sent: Counter[tuple[str, str]] = Counter()
+    for entry in entries:
+        fields, run = entry["fields"], entry["run_id"]
+        if fields.get("audience") != release.audience:
+            continue
+        if entry["type"] == EntryType.FUNNEL and release.gates & set(fields.get("released", ())):
+            free[run, Operation.ADD.value] = int(fields.get("refresh", 0))
+            free[run, Operation.REMOVE.value] = int(fields.get("noes", 0)) + int(fields.get("ordered", 0))
+        elif entry["type"] == EntryType.BATCH and fields["batch_id"] not in refused and not fields.get("late"):
+            sent[run, str(fields["operation"])] += int(fields["count"])
+    went = {word: sum(max(sent[run, word] - free[run, of], 0) for run, of in free if of == word) for word in Operation}
+    return went[Operation.ADD], went[Operation.REMOVE]
 
 
 def _release(fields: Mapping[str, Any]) -> Release:

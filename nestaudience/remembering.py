@@ -155,19 +155,23 @@ def to_engine(rows: pa.Table) -> pa.Table:
 
 def _hand_rows(rows: list[dict[str, Any]]) -> pa.Table:
     lists: dict[str, list[Any]] = {name: [] for name in REMEMBERED_SCHEMA.names}
+    lifts = _lifts(rows)
     for row in rows:
         for bits in (1, 2) if row["kind"] in LIFTS else ():
             if not bits & _BITS[row["recipient"]]:
                 continue
-            lifts = [each["first_seen"] for each in rows if _lifts(each, row, bits)]
-            values = {"kind": row["kind"], "token": row["token"], "bits": bits, "occurred": row["first_seen"]}
-            values |= {"account_token": None if row["account_token"] == NOBODY else row["account_token"]}
-            values |= {
-                "recorded": row["first_seen"],
-                "first_seen": row["first_seen"],
-                "by_hand": True,
-                "lifted": min(lifts, default=None),
+            seen = row["first_seen"]
+            later = [at for at in lifts.get((LIFTS[row["kind"]], row["token"], bits), ()) if at > seen]
+            values = {
+                "kind": row["kind"],
+                "token": row["token"],
+                "bits": bits,
+                "occurred": seen,
+                "recorded": seen,
+                "first_seen": seen,
             }
+            values |= {"account_token": None if row["account_token"] == NOBODY else row["account_token"]}
+            values |= {"by_hand": True, "lifted": min(later, default=None)}
             for name, column in lists.items():
                 column.append(values.get(name))
     storage = [
@@ -179,10 +183,14 @@ def _hand_rows(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.table(storage, schema=REMEMBERED_SCHEMA)
 
 
-def _lifts(lift: dict[str, Any], row: dict[str, Any], bits: int) -> bool:
-    """Whether one row by hand lifts another, for this recipient."""
-    same = lift["kind"] == LIFTS[row["kind"]] and lift["token"] == row["token"] and bits & _BITS[lift["recipient"]]
-    return bool(same and lift["first_seen"] > row["first_seen"])
+def _lifts(rows: list[dict[str, Any]]) -> dict[tuple[str, bytes, int], list[datetime]]:
+    """(kind, token, recipient's bit) -> when a case lifted it."""
+    found: dict[tuple[str, bytes, int], list[datetime]] = {}
+    for row in rows:
+        for bits in (1, 2):
+            if row["kind"] in LIFTS.values() and bits & _BITS[row["recipient"]]:
+                found.setdefault((row["kind"], row["token"], bits), []).append(row["first_seen"])
+    return found
 
 
 def _translated(column: pa.ChunkedArray, words: dict[str, str], otherwise: str) -> pa.ChunkedArray:

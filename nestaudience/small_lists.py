@@ -1,7 +1,8 @@
 """Lists that stay too small: for how many nights, on which night they are retired, and the mark that retires them.
 
 A list that holds less than it may is still a list of people; after two weeks far below the limit it is emptied and deleted as `retire` does. Only
-nights count whose numbers can be believed: one in which another gate was closed neither counts nor ends the row. It sends nothing.
+nights count whose numbers can be believed: one in which another gate was closed, but for those of a first fill, neither counts nor ends the row. It
+sends nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,7 @@ from typing import Any, Final
 from nestaudience.delivery.deliver import Tools
 from nestaudience.delivery.lists import mark_retiring
 from nestaudience.delta.plan import AudiencePlan
+from nestaudience.delta.probing import PROBE_CODES
 from nestaudience.history import NIGHTS_TOLD_BY, read_history
 from nestaudience.ledger.memory import PROBING, RemoteList
 from nestaudience.vocabulary import AudienceKey
@@ -19,6 +21,8 @@ NIGHTS: Final = 14
 FAR_BELOW_PERCENT: Final = 80
 """Of the number at which a list opens."""
 TOO_SMALL: Final = "too_small"
+_BELIEVED: Final = PROBE_CODES | {TOO_SMALL}
+"""Gates that say nothing against a night's numbers."""
 IN_USE: Final = frozenset({"open", PROBING})
 
 Funnel = Mapping[str, Any]
@@ -33,7 +37,7 @@ def nights_below(nights: Iterable[tuple[str, Funnel]], smallest: int) -> tuple[s
     found = []
     for night, funnel in sorted(dict(nights).items(), reverse=True):
         gates = set(funnel.get("gates", ()))
-        if gates - {TOO_SMALL}:
+        if gates - _BELIEVED:
             continue
         if TOO_SMALL not in gates or not far_below(int(funnel.get("wanted", 0)), smallest):
             break
@@ -64,7 +68,8 @@ def retire_small(
     small = {
         plan.key: (night, {"gates": [TOO_SMALL], "wanted": plan.counts.wanted})
         for plan in plans
-        if [gate.code for gate in plan.gates] == [TOO_SMALL]
+        if TOO_SMALL in (codes := {gate.code for gate in plan.gates})
+        and codes <= _BELIEVED
         and far_below(plan.counts.wanted, smallest(plan.key))
         and plan.key in remotes
         and remotes[plan.key].state in IN_USE

@@ -14,7 +14,7 @@ from nestaudience.config.settings import Problem, Settings, ended
 from nestaudience.delta.releases import Release
 from nestaudience.due import DueDate, due_dates
 from nestaudience.errors import NestAudienceError
-from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY, HOLDING_ORDINARY_ONLY, History, Incident, PastRun, read_history
+from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY_ONLY, History, Incident, PastRun, held_ordinary, read_history
 from nestaudience.ledger.epoch import looks_restored
 from nestaudience.ledger.lease import WRITER, holder
 from nestaudience.ledger.log import restored_error
@@ -100,7 +100,8 @@ class Status:
     `gaps`: nights of the last 30 days without a run. `checkpoint` is (entries covered, root in base64), as kept: `audit verify` checks
     it. `unsettled`: accepted requests without a result. `overdue` ones, and removals, wait for more than 48 hours.
     `incidents` are those of which nobody was told yet; `due` are days that are near or over; `clocks` tell of the removals of the last 30 days.
-    `stopped` says why no run may begin; `kill_switch` what a person has stopped. `releases` stand now.
+    `stopped` says why no run may begin; `kill_switch` what a person has stopped. `releases` stand now. `freshness_unknown`: somebody
+    decided that lists are kept without knowing how fresh the store is.
     """
 
     at: datetime
@@ -122,6 +123,7 @@ class Status:
     stopped: NestAudienceError | None = None
     kill_switch: KillSwitch = KillSwitch.OFF
     releases: tuple[Release, ...] = ()
+    freshness_unknown: bool = False
 
     @property
     def exit_codes(self) -> tuple[int, ...]:
@@ -157,6 +159,7 @@ class Status:
             "checkpoint": None if self.checkpoint is None else {"size": self.checkpoint[0], "root": self.checkpoint[1]},
             "unsettled": self.unsettled,
             "kill_switch": self.kill_switch.value,
+            "freshness": "unknown" if self.freshness_unknown else "",
             "problems": [problem.as_dict() for problem in self.problems],
             "incidents": [incident.as_dict() for incident in self.incidents],
             "due": [due.as_dict() for due in self.due],
@@ -203,6 +206,7 @@ def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bo
         clocks=removal_clocks(entry for entry in history.removal_times if _moment(entry["at"]) > now - GAPS_SHOWN),
         stopped=restored_error() if looks_restored(evidence.engine, table.origin, evidence.base / table.head) else None,
         kill_switch=settings.kill_switch,
+        freshness_unknown=settings.freshness_unknown,
         releases=tuple(each for found in standing(history.releases, now).values() for each in found),
     )
 
@@ -273,7 +277,7 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
         unknown=len(unknown),
         open_removals=sum(batch.people for batch in removals) + unsent,
         oldest_removal_at=min(since, default=""),
-        frozen_removals=int(funnel.get("ordinary", 0)) if HOLDING_ORDINARY & set(gates) else 0,
+        frozen_removals=held_ordinary(funnel),
         gates=gates,
         closed_since=tuple(seen.history.closed_since(key)[gate] for gate in gates),
         runs_out_on=runs_out,

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from nestaudience.accepted import snapshot_fields
 from nestaudience.accepting import approval_fields, config_fields
 from nestaudience.config.load import to_text
 from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
@@ -38,6 +39,7 @@ from nestaudience.delivery.lists import (
 )
 from nestaudience.delivery.salts import Salts
 from nestaudience.delivery.settle import Answered
+from nestaudience.delta.feeds import stale
 from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.jobs import NIGHTLY, SETTLING, Job
@@ -81,6 +83,7 @@ class Run:
         self._elsewhere: set[AudienceKey] = set()
         self._answered: tuple[Answered, ...] = ()
         self._marks: dict[str, datetime] = {}
+        self._first_send: datetime | None = None
         self.started: datetime
         self.outcome: Outcome
         self.judged: Judged
@@ -97,7 +100,8 @@ class Run:
             waiting = leased(parts.evidence.engine, WRITER, run_id, parts.clock, patience=self._patience, sleep=self._wait)
             self._leases.append(stack.enter_context(waiting))
             self.started = parts.clock()
-            self.outcome = Outcome(run_id, self.started.astimezone(STOCKHOLM).date().isoformat())
+            night, unknown = self.started.astimezone(STOCKHOLM).date().isoformat(), parts.settings.freshness_unknown
+            self.outcome = Outcome(run_id, night, freshness_unknown=unknown)
             self._begin()
             self._stack = stack.pop_all()
         return self
@@ -180,9 +184,8 @@ class Run:
         self._answered = judged.asked.answered
         outcome.settled, outcome.waiting = len(judged.asked.answered), judged.asked.waiting
         outcome.errors += judged.unreachable
-        counts: dict[str, Value] = dict(judged.screened.counts)
-        codes = sorted({problem.code for problem in judged.problems})
-        snapshot: dict[str, Value] = {"taken_at": utc_text(self.started), "counts": counts, "problems": codes}
+        codes, unknown = [problem.code for problem in judged.problems], outcome.freshness_unknown
+        snapshot = snapshot_fields(self.started, judged.screened.counts, codes, judged.facts, freshness_unknown=unknown)
         entries: list[tuple[EntryType, Context, dict[str, Value]]] = [(EntryType.SNAPSHOT, self._context(""), snapshot)]
         for plan in judged.plans:
             outcome.gates[plan.key] = plan.gates
@@ -219,6 +222,7 @@ class Run:
 
     def remove(self, key: AudienceKey) -> None:
         """(5) One list's removals. Errors are kept in the outcome; the other lists go on."""
+        self._first_send = self._first_send or self.parts.clock()
         plan = self.judged.delta.plans[key]
         if plan.removals_to_send and self._halted:
             self._owed.add(key)
@@ -234,12 +238,21 @@ class Run:
         leave. Errors are kept in the outcome; the other lists go on.
         """
         plan = self.judged.delta.plans[key]
-        if plan.additions_to_send and key not in self._owed and not self._halted:
+        if plan.additions_to_send and key not in self._owed and not self._halted and not self._stale(key):
             self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
             gates = self.outcome.gates
             self._deliver(key, lambda d: fill(d, plan, self.judged.remotes[key], self._intent(key), self.tools, gates))
         elif self.job.since is None and key in self.judged.remotes:
             opened(self.judged.remotes[key], plan, self.tools)
+
+    def _stale(self, key: AudienceKey) -> bool:
+        """True when the snapshot was too old already when the first request could be sent; says so."""
+        gate = stale((self._first_send or self.parts.clock()) - self.started)
+        if gate is not None:
+            self.outcome.gates[key] += (gate,)
+            context = self._context(self.parts.settings.audiences[key].controller.key)
+            self.log.append_and_seal([(EntryType.GATE, context, {"gate": gate.code, "audience": key, "state": "closed"})])
+        return gate is not None
 
     def close_lists(self) -> None:
         """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word; mark those that stayed too small for the

@@ -5,10 +5,14 @@ Pure: a plan in, sentences with a code each out. Keys, codes and counts only. Wh
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
+from nestaudience.delta.approvals import EMPTIED
 from nestaudience.delta.gates import Gate
-from nestaudience.delta.plan import AudiencePlan
+from nestaudience.delta.plan import PASSED_BY_REFRESH, AudiencePlan
 from nestaudience.delta.stops import ENDING
+
+_EMPTYING: Final = ENDING.keys() | EMPTIED.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +34,16 @@ def why(plan: AudiencePlan) -> tuple[Why, ...]:
 
 def _reasons(plan: AudiencePlan) -> Iterator[Why]:
     codes = {gate.code for gate in plan.gates}
-    if codes & ENDING.keys():
-        yield Why("emptied", f"nobody joins: the list is being emptied ({', '.join(sorted(codes & ENDING.keys()))})")
+    if plan.emptied:
+        yield Why("emptied", f"nobody joins: the list is being emptied ({', '.join(sorted(codes & _EMPTYING))})")
     else:
         yield from _people(plan, codes)
-    if not plan.additions_to_send and not plan.removals_to_send:
-        holding = [gate for gate in plan.gates if _holds_somebody(gate, plan)]
-        yield from (Why("held", f"held by {gate.code}: {gate.next_step}") for gate in holding)
-        if not holding and plan.counts.held == plan.counts.wanted and plan.counts.held:
+    holding = [gate for gate in plan.gates if _holds_somebody(gate, plan)]
+    yield from (Why("held", f"held by {gate.code}: {gate.next_step}") for gate in holding)
+    if not plan.additions_to_send and not plan.removals_to_send and not holding:
+        if plan.counts.held == plan.counts.wanted and plan.counts.held:
             yield Why("in_line", "nothing to send: the list is in line")
-        elif not holding and (plan.counts.held or plan.counts.wanted):
+        elif plan.counts.held or plan.counts.wanted:
             yield Why("in_line", "nothing to send: the list is in line, or what is missing is on its way")
     if plan.probe is not None and not plan.holds_additions:
         rest = plan.counts.newcomers - plan.probe
@@ -63,7 +67,9 @@ def _people(plan: AudiencePlan, codes: set[str]) -> Iterator[Why]:
 
 
 def _holds_somebody(gate: Gate, plan: AudiencePlan) -> bool:
-    return bool((gate.additions and plan.counts.additions) or (gate.ordinary and plan.counts.ordinary))
+    """True when somebody stays where she is because of it. A refresh passes the gates on growth."""
+    joining = plan.counts.newcomers if gate.code in PASSED_BY_REFRESH else plan.counts.additions
+    return bool((gate.additions and joining) or (gate.holds_removals and plan.counts.ordinary))
 
 
 def _count(number: int) -> str:

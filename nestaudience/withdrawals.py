@@ -126,7 +126,7 @@ def _nothing(intake: Intake) -> None:
 
 
 def _missing(snapshot: Snapshot) -> list[NestAudienceError]:
-    if all(problem.is_warning for problem in snapshot.problems):
+    if all(problem.is_warning or problem.is_about_status for problem in snapshot.problems):
         return []
     return [NeedsFix("feed_incomplete", "the customer store", "a view or column is missing; mend it: noes cannot be seen")]
 

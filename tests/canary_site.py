@@ -20,7 +20,7 @@ from leaks import Needles
 
 from nestaudience.sandbox import site
 from nestaudience.sandbox.clock import SandboxClock
-from nestaudience.sandbox.world import StoreFile, build_store
+from nestaudience.sandbox.world import StoreFile, build_store, reload_store
 from nestaudience.sandbox.world_day import advance_store
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.sync import Outcome, Run, run
@@ -156,6 +156,7 @@ class CanarySite:
 
     def night(self, step: str, *, between: Callable[[], None] = lambda: None) -> None:
         """One night in this process, with everything loud; `between` happens when everybody has been judged. Its exit codes are kept."""
+        self.loaded()
         with loud(self.out / f"{step}.log"), quiet_terminal(self.out / f"{step}.out"):
             try:
                 with (
@@ -179,8 +180,13 @@ class CanarySite:
                 self.codes[step] = (getattr(error, "exit_code", -1),)
                 self.told[step] = {getattr(error, "code", type(error).__name__)}
 
+    def loaded(self) -> None:
+        """A load came through shortly before, and found the store as it is."""
+        reload_store(self.place.store, self.clock.now())
+
     def one_call(self, step: str) -> None:
         """One night by the public function."""
+        self.loaded()
         with (
             loud(self.out / f"{step}.log"),
             quiet_terminal(self.out / f"{step}.out"),

@@ -20,6 +20,7 @@ from google.ads import datamanager_v1 as dm
 from lists_by_rule import rows_of
 from nights import ACCOUNTS, SandboxWorld
 
+from nestaudience import judging, releasing
 from nestaudience.customers.sqlite import SqliteStore
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.sandbox import google_state
@@ -28,8 +29,8 @@ from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.google_state import SandboxAccount
 from nestaudience.sandbox.world import StoreFile
 from nestaudience.sandbox.world_day import DayFacts
-from nestaudience.vocabulary import AudienceKey
-from nestaudience.wiring import open_evidence
+from nestaudience.vocabulary import AudienceKey, Cause
+from nestaudience.wiring import open_evidence, open_parts
 
 LISTS = (
     AudienceKey("computime/bought_audio_12m/google"),
@@ -101,6 +102,15 @@ class LaterWorld(SandboxWorld):
             text = str(store.rows(f"SELECT sql FROM sqlite_master WHERE name = '{view}'")[0][0])
             assert old in text
             store.run(f"DROP VIEW {view}", text.replace(old, new))
+
+    def accept_the_store(self) -> None:
+        """A person looks at a store that went back in time, and lets it through, list by list."""
+        with open_parts(self.config, clock=self.clock.now, randomness=self.randomness) as parts:
+            with judging.judge(parts, self.clock.now()) as judged:
+                held = [plan for plan in judged.plans if "source_rollback" in [gate.code for gate in plan.gates]]
+                shown = [releasing.offer(plan, parts.settings.digest) for plan in held]
+            for each in shown:
+                releasing.release(parts, each, Cause.FEED_FAULT, "")
 
     def remote(self, key: AudienceKey) -> RemoteList:
         """The list of an audience, as the ledger knows it."""

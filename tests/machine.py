@@ -21,12 +21,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from machine_people import PEOPLE, Life, first_world
 from machine_platform import Fault
 from machine_settings import ACCOUNTS, GOOGLE, META
-from machine_site import RunStory, Site
+from machine_site import COPIES, RunStory, Site
 from machine_truth import Truth
 
-from nestaudience import endings, sync
-from nestaudience.errors import TryAgain
+from nestaudience import endings, recovery, releasing, sync
+from nestaudience.errors import MustStop, TryAgain
 from nestaudience.jobs import NIGHTLY, SETTLING, Job, Scope
+from nestaudience.judging import judge
 from nestaudience.parts import Parts
 from nestaudience.vocabulary import AudienceKey, Cause, Mode, RunKind
 from nestaudience.withdrawals import LONGEST_AGO, watermarks, withdrawals_job
@@ -199,7 +200,7 @@ class Machine(RuleBasedStateMachine):
         """Between nights: what became of earlier requests, then the noes that are new. Old ones that a restored store shows wait for the night."""
         self._live(events)
         self._fail(faults)
-        self.site.run(work=_settled)
+        self.look_at(self.site.run(work=_settled))
         parts = self.site.parts
         job = withdrawals_job(parts.evidence.reader, parts.settings, self.site.clock.now(), due_only=False)
         if job is not None:
@@ -241,6 +242,48 @@ class Machine(RuleBasedStateMachine):
             self.site.clock.offset = -timedelta(minutes=(0, 3, 12)[number])
         elif remote is not None and remote.state in {"gone", "closed"}:
             self.site.numbers[list(ACCOUNTS)[number]] += 10
+
+    # -- the ledger is lost
+
+    @rule(
+        back=st.integers(1, COPIES),
+        tried=st.booleans(),
+        crash=st.one_of(st.just(0), st.integers(1, 130)),
+        kept=st.sampled_from((0, 0, 3, 6)),
+        hours=HOURS,
+    )
+    def the_ledger_is_put_back(self, back: int, tried: bool, crash: int, kept: int, hours: float) -> None:
+        """As it was before one of the last runs. A run is perhaps `tried` at once, the recovery perhaps dies and is repeated; so many deletions
+        are `kept` from arriving.
+        """
+        if self.truth.put_back(self.site.copies[-min(back, len(self.site.copies))]):
+            for platform in self.site.platforms.values():
+                platform.faults["delete"].extend([Fault.LOST_BEFORE] * kept)
+            if tried:
+                self.refused()
+            self.recover(crash)
+        self._wait(hours)
+
+    def refused(self) -> None:
+        """From a restored ledger nothing is sent."""
+        before = [platform.writes for platform in self.site.platforms.values()]
+        met = ""
+        try:
+            self.site.run()
+        except MustStop as error:
+            met = error.code
+        assert met == "ledger_restored", "a run began with a restored ledger"
+        assert [platform.writes for platform in self.site.platforms.values()] == before, "a restored ledger was sent from"
+
+    def recover(self, crash: int = 0) -> None:
+        """Until it is not cut off."""
+        for dies in (crash, 0) if crash else (0,):
+            self.site.crash_at = dies
+            story = self.site.run(work=recovery.recover)
+            self.truth.remembered()
+        assert story.outcome is not None
+        self.truth.recovered(story.outcome)
+        self.look_at(story)
 
     # -- other runs
 
@@ -290,6 +333,9 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         """What must hold after a run."""
         self.truth.remembered()
+        self.truth.memory.noes()
+        if story.outcome is not None:
+            self.truth.memory.left_with_anchors()
         if story.outcome is not None and story.looks:
             self.truth.left(story, keys if keys is not None else set(KEYS), only_noes=only_noes, hourly=hourly)
 
@@ -301,6 +347,7 @@ class Machine(RuleBasedStateMachine):
         self.site.clock.offset = timedelta(0)
         self.site.during.clear()
         self.site.pass_time(timedelta(hours=49))
+        self._accept_the_store()
         for _ in range(2):
             story = self.site.run(NIGHTLY)
             assert story.outcome is not None
@@ -310,6 +357,15 @@ class Machine(RuleBasedStateMachine):
             self.site.pass_time(timedelta(hours=1))
         self.restored = False
         self.truth.equal()
+
+    def _accept_the_store(self) -> None:
+        """A store that was put back adds nobody until somebody has looked at it."""
+        parts = self.site.parts
+        with judge(parts, self.site.clock.now()) as judged:
+            held = [plan for plan in judged.plans if any(gate.code == "source_rollback" for gate in plan.gates)]
+            shown = [releasing.offer(plan, parts.settings.digest) for plan in held]
+        for each in shown:
+            releasing.release(parts, each, Cause.FEED_FAULT, "")
 
     def teardown(self) -> None:
         """The end of every history that broke nothing so far."""

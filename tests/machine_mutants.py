@@ -112,6 +112,37 @@ MUTANTS: Final = (
             (_MEMORY, "coalesce((r.state = 'accepted'", "coalesce((r.state <> 'confirmed'"),
         ),
     ),
+    Mutant(
+        "a recovery marks no list", ((_MEMORY, ".where(used).values(state=RECOVERING)", ".where(used).values(state='open')"),)
+    ),
+    Mutant(
+        "a list that waits for its deletion is joined",
+        (("delta/stops.py", "if key in lists.recovering:", "if key in lists.recovering & lists.gone:"),),
+    ),
+    Mutant(
+        "a recovery takes no noes back",
+        (
+            (
+                "recovery.py",
+                "rows = list(_unknown(parts)), lost_noes(parts)",
+                "rows = list(_unknown(parts)), list[dict[str, Any]]()",
+            ),
+        ),
+    ),
+    Mutant(
+        "remembered noes are not asked", (("remembering.py", "Recall(to_engine(rows),", "Recall(to_engine(rows.slice(0, 0)),"),)
+    ),
+    Mutant(
+        "a no is remembered when its run is over",
+        (
+            ("sync.py", '        remember(self.parts, judged.screened, self.log, self._context(""), self.started)\n', ""),
+            (
+                "sync.py",
+                "    run.close_lists()\n",
+                '    run.close_lists()\n    remember(run.parts, run.judged.screened, run.log, run._context(""), run.started)\n',
+            ),
+        ),
+    ),
 )
 """In an order of their own; the first word of a name is no code."""
 

@@ -158,6 +158,11 @@ class Platform:
         """True while the list exists."""
         return list_id in self._lists
 
+    @property
+    def list_ids(self) -> frozenset[str]:
+        """Every list that exists, ours or not."""
+        return frozenset(self._lists)
+
     def drop(self, list_id: str) -> None:
         """Somebody else deletes the list."""
         self._lists.pop(list_id, None)

@@ -32,6 +32,7 @@ def _document(numbers: dict[tuple[str, str], int]) -> dict[str, Any]:
             "keys": "file:keys.json",
             "head": "head.json",
             "origin": "machine.example/sandbox",
+            "anchor_directory": "anchors",
         },
         "engine": {"memory": "512MB", "threads": 1},
         "screening": {"irrelevant_purposes": ["newsletter", "sms"]},

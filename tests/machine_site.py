@@ -5,6 +5,7 @@
         site.world = ...                   # the store moves on
         site.platforms["meta"].faults["send"].append(Fault.LOST_AFTER)
         site.crash_at = 17                 # the next run dies at its 17th write or call
+    site.put_back(site.copies[-2])     # the ledger as it was before the run before the last; the head beside the keys stays
 
 Nothing in the package is replaced. The clock ticks with every look at it. A crash is an exception that nothing in the package catches, raised where
 the ledger begins or ends a transaction and where a platform is called. What must hold is asked in `machine_truth`; here it is only recorded.
@@ -13,6 +14,7 @@ the ledger begins or ends a transaction and where a platform is called. What mus
 import contextlib
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -42,6 +44,8 @@ from tests.reference.rows import World
 
 LIMITS = EngineLimits("256MB", threads=1)
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a ledger that is thrown away needs no disk
+COPIES = 6
+"""Of the ledger, one before each of the last runs."""
 RECIPIENTS = {GOOGLE: Recipient.GOOGLE, META: Recipient.META}
 
 
@@ -84,6 +88,16 @@ class RunStory:
     waits_for_look: set[str] = field(default_factory=set)
     outcome: sync.Outcome | None = None
     crashed: bool = False
+    whole: bool = True
+    """False for a run that reads only what is new."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The ledger's file as it was before a run; `sent`: how many requests each platform had been sent by then."""
+
+    content: bytes
+    sent: dict[str, int]
 
 
 class Site:
@@ -116,6 +130,7 @@ class Site:
             platform.heard = lambda request, name=name: self._heard(name, request)  # type: ignore[misc]
             platform.called = self._called
         self.story = RunStory()
+        self.copies: deque[Copy] = deque(maxlen=COPIES)
         self.crash_at = 0
         self.during: dict[int, Callable[[], None]] = {}
         self._points = self._calls = 0
@@ -153,7 +168,8 @@ class Site:
 
     def run(self, job: Job = NIGHTLY, work: Callable[[Parts], sync.Outcome] | None = None) -> RunStory:
         """One run, perhaps with a crash in it. What was recorded of it."""
-        self.story = RunStory()
+        self.copies.append(self._copy())
+        self.story = RunStory(whole=job.since is None)
         self._points = self._calls = 0
         for platform in self.platforms.values():
             platform.troubled.clear()
@@ -170,6 +186,18 @@ class Site:
         if self.story.crashed:  # a process that is no more holds nothing
             write(self.engine, lambda connection: connection.execute(sa.delete(LEASE)))
         return self.story
+
+    def _copy(self) -> Copy:
+        with contextlib.closing(self.engine.raw_connection()) as connection:
+            content = connection.driver_connection.serialize()  # type: ignore[union-attr]
+        return Copy(content, {name: len(platform.requests) for name, platform in self.platforms.items()})
+
+    def put_back(self, copy: Copy) -> None:
+        """The ledger's file is lost, and this backup of it is put back."""
+        self.engine.dispose()
+        for left in self.folder.glob("ledger.sqlite*"):
+            left.unlink()
+        (self.folder / "ledger.sqlite").write_bytes(copy.content)
 
     def remotes(self) -> Iterator[tuple[Platform, RemoteList]]:
         """Every list that was ever bound, with its platform."""

@@ -75,6 +75,10 @@ class MemorySnapshot:
         if rows:
             yield self._sheet(view, rows, now)
 
+    def server_time(self) -> datetime | None:
+        """None: it is in this process."""
+        return None
+
     def _sheet(self, view: View, rows: tuple[Row, ...], now: datetime | None) -> Sheet:
         columns = {name: [row[name] for row in rows] for name in view.names}
         if view is ACCOUNT:

@@ -5,6 +5,7 @@
     truth.left(story, ...)             # after a run: whoever had to leave was asked off every list that had no trouble
     truth.equal()                      # every list equals consent
     truth.verified()                   # the auditor finds nothing
+    truth.put_back(copy)               # the ledger is an older one now; then truth.recovered(outcome)
 
 The ledger's own rows are opened with its own code (`read_held`): what they should say is known from the platforms.
 """
@@ -15,15 +16,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pyarrow as pa
+from machine_memory import Remembered
 from machine_platform import Platform, Request, Told, attempts
-from machine_site import Look, RunStory, Site
+from machine_site import Copy, Look, RunStory, Site
 
+from nestaudience import sync
 from nestaudience.audit.verify import verify
 from nestaudience.config.settings import Audience
 from nestaudience.delivery.held import read_held
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.vocabulary import NO_REASONS, AudienceKey, Operation, Reason, Recipient
 from tests.reference.decide import Decisions, decide
+from tests.reference.events import Event
 from tests.reference.rows import World, member
 from tests.reference.values import canonical, form_at
 
@@ -49,6 +53,11 @@ class Truth:
         self._person: dict[str, bytes] = {}
         self._accounts: set[str] = set()
         self.put_there: dict[tuple[str, str], set[str]] = {}
+        self.memory = Remembered(site)
+        self._unsure: set[str] = set()
+        self._lost: set[tuple[str, str]] = set()
+        self._recoveries = 0
+        self._answers: dict[tuple[int, datetime, str, int], tuple[World, dict[str, set[str]]]] = {}
         site.heard = self.heard
 
     # -- each request, as it leaves
@@ -59,12 +68,15 @@ class Truth:
         assert remote.destination == name, "a list is spoken to through its own platform"
         assert request.account_id == remote.ad_account, "a request goes to the bound account"
         self._has_its_entry(request, remote)
+        if self.site.story.whole and len(self.site.story.requests) == 1:
+            self.memory.complete(self.site.story.looks[0])  # before anything is sent
         if request.operation is Operation.ADD:
             self._all_may_be_sent(request, remote)
         else:
             self._all_may_be_there(request)
 
     def _all_may_be_sent(self, request: Request, remote: RemoteList) -> None:
+        assert request.list_id not in self._unsure, "somebody joined a list of which a restored ledger does not know who is on it"
         look = self.site.story.looks[-1]
         eligible = self._eligible(self._audience(remote), look)
         assert request.people <= set(eligible), "somebody without consent was sent"
@@ -146,15 +158,55 @@ class Truth:
     # -- after every step
 
     def remembered(self) -> None:
-        """Rule 4: what a platform holds, or may still apply, is within what the ledger remembers as possible."""
+        """Rule 4: what a platform holds, or may still apply, is within what the ledger remembers as possible. A restored ledger may know too little
+        of its lists until they are deleted.
+        """
+        possible = self._possible()
+        for platform in self.site.platforms.values():
+            for list_id in platform.list_ids - self._unsure:
+                known = possible.get(list_id, set())
+                assert platform.may_come(list_id) <= known, "a platform holds somebody whom the ledger does not remember"
+
+    def _possible(self) -> dict[str, set[str]]:
+        """List id -> whom the ledger remembers as possible, of every list that there is."""
         held = read_held(self.site.memory, self.site.clock.peek())
+        numbers, found = held.rows["list_no"].to_pylist(), {}
         for platform, remote in self.site.remotes():
-            if not platform.there(remote.list_id):
-                continue
-            rows = [n for n, number in enumerate(held.rows["list_no"].to_pylist()) if number == remote.list_no]
-            opened = held.open(pa.array(rows, pa.int64()), Recipient(remote.recipient), self.site.keys, self.site.tokens)
-            possible = set(opened.hex())
-            assert platform.may_come(remote.list_id) <= possible, "a platform holds somebody whom the ledger does not remember"
+            if platform.there(remote.list_id):
+                rows = [n for n, number in enumerate(numbers) if number == remote.list_no]
+                opened = held.open(pa.array(rows, pa.int64()), Recipient(remote.recipient), self.site.keys, self.site.tokens)
+                found[remote.list_id] = set(opened.hex())
+        return found
+
+    # -- a ledger that was lost
+
+    def put_back(self, copy: Copy) -> bool:
+        """The site's ledger is this copy from now on; True when that is behind what was signed. Then the ledger need not know who is on the lists,
+        and nobody may join one; only a list that was being emptied then was joined by nobody since.
+        """
+        self.site.put_back(copy)
+        self._read = self.site.reader.count()
+        self._entries = {name: entry for name, entry in self._entries.items() if entry["index"] < self._read}
+        self.memory.forgets()
+        if self._read >= self.site.signer.head().size:
+            return False
+        emptied = {remote.list_id for _, remote in self.site.remotes() if remote.state == "retiring"}
+        for name, platform in self.site.platforms.items():
+            self._unsure |= platform.list_ids - emptied
+            since = [request for request in platform.requests[copy.sent[name] :] if request.operation is Operation.ADD]
+            self._lost |= {(request.list_id, digest) for request in since for digest in request.people}
+        self._recoveries += 1
+        return True
+
+    def recovered(self, outcome: sync.Outcome) -> None:
+        """After a recovery that was not cut off: noes are remembered again, and lists are gone unless it says what stands in the way."""
+        self.memory.came_back()
+        assert outcome.errors or not self._still_unsure(), "a list of which the ledger does not know who is on it was not deleted"
+
+    def _still_unsure(self) -> set[str]:
+        there = frozenset[str]().union(*(platform.list_ids for platform in self.site.platforms.values()))
+        self._unsure &= there
+        return self._unsure
 
     # -- after a run
 
@@ -166,16 +218,20 @@ class Truth:
         """
         if not only_noes:
             self._noes_came_first(story)
+        if story.whole and not story.requests:
+            self.memory.complete(story.looks[0])
+        possible = self._possible() if self._unsure else {}
         for platform, remote in self.site.remotes():
             if remote.audience not in keys or remote.state == "gone" or not platform.there(remote.list_id):
                 continue
             if platform.troubled & {remote.list_id, ""} or platform.locked:
                 continue
+            known = possible.get(remote.list_id) if remote.list_id in self._unsure else None
             looks = [(story.looks[0], only_noes)]
             if remote.list_id in story.final:
                 looks.append((story.final[remote.list_id], True))
             for look, noes in looks:
-                self._left_list(platform, remote, look, only_noes=noes, hourly=hourly)
+                self._left_list(platform, remote, look, known, only_noes=noes, hourly=hourly)
 
     def _noes_came_first(self, story: RunStory) -> None:
         """Whoever had to leave when the run looked is asked off before anybody joins anywhere."""
@@ -189,14 +245,19 @@ class Truth:
                 staying = staying.union(*(r.people for r in earlier))
                 assert request.people <= staying, "somebody had to leave before others joined, and did not"
 
-    def _left_list(self, platform: Platform, remote: RemoteList, look: Look, *, only_noes: bool, hourly: bool) -> None:
+    def _left_list(
+        self, platform: Platform, remote: RemoteList, look: Look, known: set[str] | None, *, only_noes: bool, hourly: bool
+    ) -> None:
+        """`known`: of a list that a restored ledger may know too little of, whom it knows."""
         audience = self._audience(remote)
         wanted = {} if remote.state in {"retiring", "closed"} and not only_noes else self._eligible(audience, look)
         now = self.site.clock.peek()
         everybody = self._everybody(audience, look) if only_noes else {}
         for digest in platform.may_come(remote.list_id) - set(wanted):
             owners = self.put_there[remote.list_id, digest]
-            noes = NO_REASONS - {Reason.CONSENT_EXPIRED} if hourly else NO_REASONS
+            if known is not None and (digest not in known or (remote.list_id, digest) in self._lost):
+                continue
+            noes = NO_REASONS - {Reason.CONSENT_EXPIRED, Reason.SUPPRESSED} if hourly else NO_REASONS
             if only_noes and not all(_says_no(everybody, look, audience, who, digest, noes) for who in owners):
                 continue
             problem = _not_gone(platform, remote.list_id, digest, now)
@@ -205,6 +266,7 @@ class Truth:
     def equal(self) -> None:
         """Rule 4's other half: every open list equals the reference's answer, and a list that was ended holds nobody."""
         look = Look(self.site.store.world, self.site.clock.peek())
+        assert not self._still_unsure(), "a list of which the ledger does not know who is on it was never deleted"
         for platform, remote in self.site.remotes():
             if remote.state == "gone" or "#" in remote.audience or not platform.there(remote.list_id):
                 continue
@@ -218,6 +280,7 @@ class Truth:
         found = verify(self.site.engine, self.site.signer.verifiers, head=self.site.signer.head())
         backwards = {"clock_back", "id_wrong"}
         assert [problem for problem in found.problems if problem.code not in backwards] == []
+        assert bool(found.epochs) == bool(self._recoveries), "every recovery opens an epoch, and nothing else does"
 
     # -- the reference
 
@@ -225,8 +288,18 @@ class Truth:
         return self.site.parts.settings.audiences[AudienceKey(remote.audience.partition("#")[0])]
 
     def _eligible(self, audience: Audience, look: Look) -> dict[str, set[str]]:
-        """Digest -> the accounts that give it, of everybody who may be on the list."""
-        answers = decide(look.world, self.site.parts.settings.rules(), audience.rule, look.at)
+        """Digest -> the accounts that give it, of everybody who may be on the list, by what the store shows and what the ledger remembers."""
+        noes = self.memory.noes()
+        asked = (id(look.world), look.at, str(audience.key), self.memory.version)
+        if asked not in self._answers:
+            self._answers[asked] = (
+                look.world,
+                self._judged(audience, look, noes),
+            )  # the world stays, so its number is not given twice
+        return self._answers[asked][1]
+
+    def _judged(self, audience: Audience, look: Look, noes: tuple[Event, ...]) -> dict[str, set[str]]:
+        answers = decide(look.world, self.site.parts.settings.rules(), audience.rule, look.at, noes)
         address = {row["account_id"]: row["email"] for row in look.world.account}
         found: dict[str, set[str]] = {}
         for who, reasons in answers.items():
@@ -242,7 +315,7 @@ class Truth:
         self._accounts |= {who for owners in self.put_there.values() for who in owners}
         rows = tuple(member(who, controller_id=str(audience.rule.controller)) for who in sorted(self._accounts))
         asked: World = replace(look.world, segment_member=rows)
-        return decide(asked, self.site.parts.settings.rules(), audience.rule, look.at)
+        return decide(asked, self.site.parts.settings.rules(), audience.rule, look.at, self.memory.noes())
 
 
 def _says_no(everybody: Decisions, look: Look, audience: Audience, who: str, digest: str, noes: frozenset[Reason]) -> bool:

@@ -25,7 +25,7 @@ from nestaudience.sandbox.google_state import SandboxAccount
 from nestaudience.sandbox.meta_graph import MetaSandbox
 from nestaudience.sandbox.meta_state import MetaAccount
 from nestaudience.sandbox.site import META_ACCOUNTS
-from nestaudience.sandbox.world import WorldFacts, build_store
+from nestaudience.sandbox.world import WorldFacts, build_store, reload_store
 from nestaudience.sandbox.world_day import DayFacts, advance_store
 from nestaudience.wiring import open_parts
 
@@ -114,13 +114,14 @@ class SandboxWorld:
             return judged.plans
 
     def advance(self, by: timedelta) -> None:
-        """Let time pass; the sandbox applies what is due (40 minutes after a request). The store stays as it is."""
+        """Let time pass; the sandbox applies what is due (40 minutes after a request). The store stays as it is, and says that it is up to date."""
         self.sandbox.advance(by)
+        reload_store(self.store, self.clock.now())
 
     def advance_day(self) -> DayFacts:
         """Go to the next night's hour, and let the store live through the day: withdrawals, closures, newcomers."""
         self._days += 1
-        self.advance(self._start + timedelta(days=self._days) - self.clock.now())
+        self.sandbox.advance(self._start + timedelta(days=self._days) - self.clock.now())
         return advance_store(self.store, seed=self._seed + self._days, now=self.clock.now())
 
     def members(self) -> dict[str, frozenset[str]]:

@@ -40,6 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "delivery": WORDS
     | STORE
     | {"interrupting", "hashing", "screening", "delta", "ledger", "destinations.port", "config.settings", "config.policy"},
+    "feed_facts": WORDS | STORE | {"screening", "delta.feeds", "config.settings"},
+    "accepted": WORDS | {"delta", "ledger.entries"},
     "accepting": WORDS | {"config", "delta.approvals", "ledger.entries"},
     "jobs": WORDS | {"config.settings"},
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
@@ -50,6 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judging": WORDS
     | STORE
     | {
+        "accepted",
+        "feed_facts",
         "interrupting",
         "hashing",
         "screening",
@@ -67,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"judging", "screening", "delta", "delivery", "ledger", "config.settings", "parts", "jobs", "remembering"},
     "sync": WORDS
     | {
+        "accepted",
         "accepting",
         "interrupting",
         "judging",
@@ -91,11 +96,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "due": WORDS | {"config.settings", "delta.approvals"},
     "texts_seen": WORDS | STORE | {"config.schema"},
     "checks": WORDS
-    | {"wiring", "parts", "destinations.port", "due", "transports", "config.settings", "delta.approvals", "texts_seen"},
-    "history": WORDS | {"ledger", "audit", "delta.stops", "delta.probing"},
+    | {"wiring", "parts", "destinations.port", "due", "transports", "config.settings", "delta.approvals", "texts_seen"}
+    | {"feed_facts", "delta.feeds"},
+    "history": WORDS | {"ledger", "audit", "delta.stops", "delta.probing", "delta.feeds"},
     "small_lists": WORDS | {"delivery", "delta", "ledger", "history"},
     "why": WORDS | {"delta"},
-    "against": WORDS | {"delta", "history"},
+    "against": WORDS | {"accepting", "config.schema", "delta", "history"},
     "outcome": WORDS | {"delivery", "delta"},
     "lists_anew": WORDS | {"delivery", "destinations.port", "ledger", "parts"},
     "recovery": WORDS | {"by_hand", "remembering", "sync", "judging", "jobs", "parts", "delivery", "ledger"},

@@ -21,6 +21,7 @@ from nestaudience import sync
 from nestaudience.checks import check_everything
 from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
 from nestaudience.sandbox.google_state import SandboxAccount
+from nestaudience.sandbox.world import reload_store
 from nestaudience.wiring import open_parts
 from tests.reference.values import canonical, google_form
 
@@ -194,6 +195,7 @@ def test_a_store_that_cannot_be_read(world: LaterWorld, fault: str, code: str, e
     assert_silent(world, *texts_of(outcome))
     assert world.members() == world.before
     shutil.copyfile(kept, world.store)
+    assert reload_store(world.store, world.clock.now())
     if fault == "missing":
         _mended(world)
 

@@ -1,4 +1,4 @@
-"""What the state machine found in the path, each in its smallest history. None of it was visible with whole nights that go well."""
+"""What the state machine found in the path, each in its smallest history, and what chance meets too rarely. Nights that go well show none of it."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,6 +29,11 @@ def night(history: Machine, hours: float = 1.0) -> None:
     history.look_at(history.site.run())
     history.site.pass_time(timedelta(hours=hours))
     history.truth.remembered()
+
+
+def says(history: Machine, what: str, *everybody: str) -> None:
+    for who in everybody:
+        history.site.store.world = history.life.happens(what, history.site.store.world, who, history.site.clock.real, 0)
 
 
 @pytest.mark.parametrize(("place", "fault"), [(GOOGLE, Fault.LOST_BEFORE), (GOOGLE, Fault.FAILED), (META, Fault.LOST_BEFORE)])
@@ -112,3 +117,97 @@ def test_nobody_joins_in_the_run_that_ordered_her_off(history: Machine) -> None:
     site.heard = speaks
     night(history, hours=49)
     history.converge()
+
+
+def test_a_store_that_is_put_back_brings_nobody_in_again(history: Machine) -> None:
+    """It shows her consent and no longer her no. Whoever has her address is off as well, when the account that said it is gone."""
+    before = history.site.store.world
+    night(history)
+    says(history, "withdraw", "a1", "a2")
+    night(history)
+    history.site.store.world = before
+    says(history, "vanish", "a1")
+    night(history)
+    history.converge()
+
+
+@pytest.mark.parametrize("crash", [0, 12])
+def test_a_recovery_brings_noes_back_and_begins_lists_anew(history: Machine, crash: int) -> None:
+    """The ledger and the store are put back as they were before she joined and said no; nothing is sent before the recovery, which may be cut off."""
+    site = history.site
+    night(history)
+    before = site.store.world
+    night(history)
+    says(history, "withdraw", "a1", "b2")
+    night(history)
+    site.store.world = before
+    assert history.truth.put_back(site.copies[1])
+    history.refused()
+    history.recover(crash)
+    history.converge()
+    history.truth.verified()
+
+
+def test_nobody_joins_a_list_that_waits_for_its_deletion(history: Machine) -> None:
+    """After a recovery that could delete nothing whoever says no leaves, and whoever says yes waits for the new list."""
+    site = history.site
+    site.store.world = first_world(frozenset(PEOPLE) - {"a2"}, frozenset(PEOPLE))
+    night(history)
+    says(history, "withdraw", "b3")
+    night(history)
+    assert history.truth.put_back(site.copies[-1])
+    for platform in site.platforms.values():
+        platform.faults["delete"].extend([Fault.LOST_BEFORE] * 6)
+    history.recover()
+    says(history, "grant", "a2")
+    says(history, "withdraw", "a3")
+    night(history)
+    history.converge()
+
+
+def test_what_was_refused_was_not_done(history: Machine) -> None:
+    """The additions are refused in the first night and a removal in the second: both are tried again."""
+    for fault in (Fault.REFUSED, Fault.NONE):
+        fail(history, GOOGLE, fault)
+        fail(history, META, fault)
+    night(history)
+    night(history)
+    fail(history, META, Fault.REFUSED)
+    says(history, "withdraw", "a1")
+    night(history)
+    history.converge()
+
+
+def test_whoever_speaks_while_a_run_is_at_work_is_heard(history: Machine) -> None:
+    """Three say no as soon as they were sent to Google: they leave that list in the same run, and are not sent to Meta."""
+    heard = history.site.heard
+
+    def speaks(name: str, request: Request) -> None:
+        heard(name, request)
+        if len(history.site.story.requests) == 1:
+            says(history, "withdraw", "a1", "a2", "a3")
+
+    history.site.heard = speaks
+    night(history)
+
+
+def test_after_three_days_whoever_says_no_leaves_before_anybody_joins(history: Machine) -> None:
+    """Google holds its people for seven days."""
+    history.site.store.world = first_world(frozenset(PEOPLE) - {"a2"}, frozenset(PEOPLE))
+    night(history, hours=72)
+    says(history, "withdraw", "a1")
+    says(history, "grant", "a2")
+    night(history)
+
+
+@pytest.mark.parametrize("waits", ["the addition", "the removal"])
+def test_whoever_may_be_on_a_list_is_remembered(history: Machine, waits: str) -> None:
+    """At Meta the answer to an addition was lost. At Google her addition waits longer than her removal, which is done; or her removal waits."""
+    google = history.site.platforms[GOOGLE]
+    fail(history, META, Fault.LOST_AFTER)
+    google.lag = (10 if waits == "the addition" else 0) * HOUR
+    night(history)
+    google.lag = 10 * HOUR - google.lag
+    says(history, "withdraw", "a1")
+    night(history)
+    night(history, hours=10)

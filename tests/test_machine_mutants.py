@@ -8,6 +8,8 @@ from machine_mutants import MUTANTS, Mutant, hunted, mutilated, played
 from tests.reliability import Row, collect
 
 HISTORIES, SEEDS = 60, (1, 2, 3)
+JUDGES = ("machine_truth.py", "machine_memory.py")
+"""Where the assertions about the path stand."""
 QUICK = {"marked after sending", "the last look keeps everybody", "forgotten before the removal is answered"}
 
 
@@ -21,19 +23,19 @@ def test_every_mutant_is_caught(mutant: Mutant, tmp_path: Path) -> None:
     """
     folder = mutilated(mutant, tmp_path)
     code, said = played(folder)
-    found = "machine_truth.py" in said
+    found = code == 1 and any(name in said for name in JUDGES)
     for seed in () if found else SEEDS:
         code, said = hunted(folder, HISTORIES, seed)
         if code:
             break
     assert code == 1, "nothing was found"
     assert "AssertionError: " in said, said[-2000:]
-    assert "machine_truth.py" in said or "machine.py" in said
+    assert any(name in said for name in (*JUDGES, "machine.py"))
     collect("mutants", [Row(f"mutant: {mutant.name}", wrong=None, mutants=1, caught=1)])
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 18
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 23
     assert {mutant.name for mutant in MUTANTS} >= QUICK
 
 

@@ -1,7 +1,7 @@
 """Releases through real nights: what a brake holds goes when a person let it through, for a day, and no further than what she was shown."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import pytest
 from later_world import LISTS, LaterWorld, Past
 
 from nestaudience import judging, releasing
+from nestaudience.delta.gates import Gate
 from nestaudience.delta.plan import AudiencePlan
 from nestaudience.delta.releases import Release
 from nestaudience.errors import MustStop, NeedsFix
+from nestaudience.releasing import used
 from nestaudience.status import Status, status
 from nestaudience.vocabulary import AudienceKey, Cause
 from nestaudience.wiring import open_evidence, open_parts, settings_in_use
@@ -117,6 +119,73 @@ def test_a_release_stands_for_a_day(swapped: LaterWorld) -> None:
     assert swapped.clock.now() >= given.until
     assert codes(plan_of(swapped)) == BOTH
     assert look(swapped).releases == ()
+
+
+def test_a_release_that_was_used_covers_no_second_plan_of_the_same_size(swapped: LaterWorld) -> None:
+    """What went under it counts: a night later in the same day another swap waits for a person again."""
+    world = swapped
+    given = release(world, AUDIO)
+    assert world.night().sent[AUDIO].removed >= given.ordinary
+    world.settle()
+    world.night()
+    world.store_file(
+        "DELETE FROM segment_row WHERE segment = 'bought_audio_12m'",
+        "INSERT INTO segment_row SELECT 'bought_audio_12m', 'computime', account_id, oldest_order_at, NULL, NULL FROM kept "
+        "ORDER BY account_id LIMIT 300",
+        "UPDATE segment_run SET row_count = (SELECT count(*) FROM segment_row WHERE segment = 'bought_audio_12m') "
+        "WHERE segment = 'bought_audio_12m'",
+    )
+    back = plan_of(world)
+    assert world.clock.now() < given.until
+    assert 100 < back.counts.newcomers < given.additions
+    assert "anomaly_additions" in codes(back)
+    assert "some went already" in next(gate.next_step for gate in back.gates if gate.code == "anomaly_additions")
+    assert look(world).releases[0].until == given.until
+    release(world, AUDIO)
+    assert codes(plan_of(world)) == ()
+
+
+def told(kind: str, run: str, **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "run_id": run, "fields": {"audience": AUDIO} | fields}
+
+
+def batch(run: str, number: int, operation: str, count: int, **marks: bool) -> dict[str, Any]:
+    return told("batch", run, batch_id=f"{run}{number}", operation=operation, count=count, **marks)
+
+
+def test_what_went_under_a_release() -> None:
+    """Sent and not refused, in runs that it let through; noes, refreshes and late blocks are nothing that it covers."""
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    until = (now + timedelta(hours=20)).isoformat()
+    given = told("release", "r", gates=list(BOTH), additions=900, ordinary=500, until=until)
+    funnel = {"noes": 30, "ordered": 0, "refresh": 100, "released": list(BOTH)}
+    cut_off = [
+        told("funnel", "a", **funnel),
+        batch("a", 1, "remove", 230),
+        batch("a", 2, "remove", 7, late=True),
+        batch("a", 3, "add", 400),
+        batch("a", 4, "add", 200),
+        told("batch_result", "a", batch_id="a4", outcome="refused"),
+    ]
+    another = [told("funnel", "b", **funnel | {"released": []}), batch("b", 1, "add", 70)]
+
+    def went(*entries: dict[str, Any]) -> list[tuple[int, int]]:
+        return [(each.joined, each.left) for each in used(entries, now).get(AUDIO, ())]
+
+    assert went(given) == [(0, 0)]
+    assert went(given, *cut_off) == [(300, 200)]
+    assert went(given, *another) == [(0, 0)], "it let nobody through there"
+    assert went(given, *cut_off, *another, given) == [(300, 200), (0, 0)], "a later release begins anew"
+    elsewhere = [entry | {"fields": entry["fields"] | {"audience": LISTS[1]}} for entry in cut_off]
+    assert went(given, *elsewhere) == [(0, 0)]
+    (release,) = used([given, *cut_off], now)[AUDIO]
+    gates = [
+        Gate("anomaly_additions", True, False, "x", releasable=True),
+        Gate("anomaly_removals", False, True, "x", releasable=True),
+    ]
+    assert [release.covers(gate, 600, 300) for gate in gates] == [True, True], "the rest of a run that was cut off"
+    assert [release.covers(gate, 690, 350) for gate in gates] == [True, True], "110 % together"
+    assert [release.covers(gate, 691, 351) for gate in gates] == [False, False]
 
 
 def test_more_than_was_shown_stays_closed(swapped: LaterWorld) -> None:

@@ -39,6 +39,14 @@ def test_which_nights_count(funnels: list[tuple[int, list[str]]]) -> None:
     assert list(nights_below(nights, 1000)) == expected
 
 
+def test_a_list_that_opened_begins_a_new_row() -> None:
+    """The probe of a first fill says nothing against a night's numbers."""
+    waiting = told([(700, ["too_small"])] * 20 + [(1200, ["probe"]), (700, ["too_small"])])
+    assert nights_below(waiting, 1000) == (waiting[-1][0],)
+    waiting = told([(1200, []), (700, ["too_small", "probe"]), (700, ["too_small", "probe_unknown"])])
+    assert len(nights_below(waiting, 1000)) == 2
+
+
 def test_a_night_with_two_runs_counts_once_by_its_last() -> None:
     small, big = {"wanted": 5, "gates": ["too_small"]}, {"wanted": 1500, "gates": []}
     assert nights_below([("2026-11-01", small), ("2026-11-01", small)], 1000) == ("2026-11-01",)

@@ -15,7 +15,8 @@ from nestaudience.config.load import load
 from nestaudience.config.settings import Problem
 from nestaudience.customers.port import StoreProblem
 from nestaudience.delta.approvals import EMPTIED
-from nestaudience.delta.gates import Gate, Limits, brakes, holding
+from nestaudience.delta.feeds import Accepted, Computed, Facts, Feed, Marks, feed_gates, stale
+from nestaudience.delta.gates import Gate, Limits, brakes
 from nestaudience.delta.probing import HELD
 from nestaudience.delta.stops import ENDING, ListStates, closed_gates
 from nestaudience.hashing.digests import Digests
@@ -265,6 +266,15 @@ class NoPeople:
         return {"consent": {"": 5000}}
 
 
+BAD_FEEDS = Facts(
+    skew=timedelta(hours=1),
+    feeds={("account", "computime"): Feed(None, None)},
+    marks=Marks(accounts={"computime": 1}),
+    segments={("computime", "x"): Computed(None, None)},
+)
+BELIEVED = Accepted(Marks({"computime x": datetime(2026, 1, 1, tzinfo=UTC)}), 1000, 1000, 1000)
+
+
 def every_gate(two_nights: Any) -> list[Gate]:
     """Every gate that a run can close, by closing all of them."""
     evidence = open_evidence(two_nights.world.config, two_nights.world.clock.now, read_only=True)
@@ -280,9 +290,16 @@ def every_gate(two_nights: Any) -> list[Gate]:
         ListStates(every, every, every, every, every),
         *(ListStates(endings=dict.fromkeys(every, code)) for code in (*ENDING, *EMPTIED)),
     ]
+    first = next(iter(settings.audiences))
     closed = [closed_gates(settings, people, problems, absent, states, today) for states in lists]
     gates = [RETRACT_ONLY, *brakes(1000, 5, 900, 2000, Limits(100, 20, 100, ever_held=True))]
-    gates += [holding(held) for held in HELD.values()]
+    gates += HELD.values()
+    gates += list(
+        feed_gates(
+            settings, BAD_FEEDS, dict.fromkeys(every, BELIEVED), dict.fromkeys(every, (1, 1)), two_nights.world.clock.now()
+        )[first]
+    )
+    gates += [gate for gate in (stale(timedelta(hours=7)),) if gate is not None]
     return gates + [gate for each in closed for found in each.values() for gate in found]
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,8 @@ CRIME = AudienceKey("bokhyllan/crime_readers/google")
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SandboxWorld]:
-    with SandboxWorld(tmp_path, accounts=2000) as opened:
+    """At the time of now: a server has a clock of its own, and what it says is compared."""
+    with SandboxWorld(tmp_path, accounts=2000, start=datetime.now(UTC)) as opened:
         yield opened
 
 
@@ -51,9 +52,9 @@ def shown(outcome: sync.Outcome) -> dict[str, tuple[int, int, int]]:
 
 
 def test_a_night_sends_the_same_from_every_kind_of_store(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> None:
-    found = []
+    found, start = [], datetime.now(UTC)
     for kind in ("sqlite", "postgres", "parquet"):
-        with SandboxWorld(tmp_path_factory.mktemp(kind), accounts=2000) as world:
+        with SandboxWorld(tmp_path_factory.mktemp(kind), accounts=2000, start=start) as world:
             rows = rows_in(world)
             if kind == "postgres":
                 url = postgres.database()
@@ -98,6 +99,19 @@ def test_the_last_look_reads_the_primary_and_the_run_the_replica(world: SandboxW
         outcome = run.finish()
     assert outcome.sent[CRIME].kept_back == len(chosen) == 5
     assert outcome.sent[CRIME].added == wanted.num_rows - 5
+
+
+def test_a_server_whose_clock_is_another_adds_nobody(tmp_path: Path, postgres: Postgres) -> None:
+    """This machine's clock is three minutes late."""
+    with SandboxWorld(tmp_path, accounts=2000, start=datetime.now(UTC) - timedelta(minutes=3)) as world:
+        url = postgres.database()
+        write_postgres(url, "ads", rows_in(world))
+        use_postgres(world, url, url)
+        plans = world.plan()
+        assert {gate.code for plan in plans for gate in plan.gates} == {"clock_skew"}
+        assert all("ahead of this machine's" in plan.gates[0].next_step for plan in plans)
+        assert all(plan.additions_to_send == 0 < plan.counts.additions for plan in plans if plan.counts.wanted)
+        assert "clock_skew, the store" in {finding.where for finding in check_everything(world.config, clock=world.clock.now)}
 
 
 def test_a_store_that_cannot_be_opened_stops_additions_and_says_why(world: SandboxWorld) -> None:

@@ -18,6 +18,7 @@ from nestaudience.alerts import alerts
 from nestaudience.checks import check_everything
 from nestaudience.cli import app
 from nestaudience.ledger.told import ToldAlerts
+from nestaudience.sandbox.world import reload_store
 from nestaudience.status import status
 from nestaudience.watching import Told, look, watch
 from nestaudience.wiring import open_evidence, settings_in_use
@@ -183,6 +184,7 @@ def trouble(world: LaterWorld) -> None:
     remote = world.remote(COFFEE)  # type: ignore[arg-type]
     world.sandbox.drop_list(remote.ad_account, remote.list_id)
     world.store_file("DELETE FROM segment_row WHERE segment = 'crime_readers'")
+    reload_store(world.store, world.clock.now())
     world.edit("change_people = 500", "change_people = 100")
     world.edit("terms_confirmed_on = 2026-02-10", "terms_confirmed_on = 2025-12-05")
     world.edit("# ends_on = 2027-06-30", "ends_on = 2026-11-30")
@@ -194,6 +196,7 @@ def test_an_incident_a_gate_and_dates(site: Site) -> None:
     first = site.watch()
     expected = {
         ("incident list_gone", COFFEE),
+        ("gate_closed segment_feed", BOOKS),
         ("gate_closed anomaly_removals", BOOKS),
         ("date_due terms", "recipients.google.terms_confirmed_on"),
         ("date_due ends", COFFEE),
@@ -209,7 +212,7 @@ def test_an_incident_a_gate_and_dates(site: Site) -> None:
     assert not {what for what, _ in codes(repeated)} & {"incident list_gone", "date_due terms", "date_due ends"}  # once each
     assert len(site.got()) == 1
     held = next(each for each in repeated.status.audiences if each.audience == BOOKS)
-    assert held.held_by == (("anomaly_removals", "2026-11-22"),)
+    assert held.held_by == (("segment_feed", "2026-11-22"), ("anomaly_removals", "2026-11-22"))
     assert held.frozen_removals > 100
 
     site.world.advance(timedelta(hours=1))
@@ -217,7 +220,7 @@ def test_an_incident_a_gate_and_dates(site: Site) -> None:
     found = site.watch()
     assert codes(found) == {("gate_closed list_gone", COFFEE), ("gate_closed anomaly_additions", COFFEE)}
     held = next(each for each in found.status.audiences if each.audience == BOOKS)
-    assert held.held_by == (("anomaly_removals", "2026-11-22"),)
+    assert held.held_by == (("segment_feed", "2026-11-22"), ("anomaly_removals", "2026-11-22"))
     site.world.edit("ends_on = 2026-11-30", "ends_on = 2027-11-30")
     ended = site.watch()
     assert not [alert for alert in ended.standing if alert.about == "ends"]
@@ -233,9 +236,9 @@ def test_who_cannot_be_told_is_told_next_time(site: Site, caplog: pytest.LogCapt
     warned = [record.getMessage() for record in caplog.records if record.name == "nestaudience.watching"]
     assert warned == [f"alerts: alerts_unreachable at {failed.errors[0].where}"]
     assert failed.not_told == tuple(alert.key for alert in failed.standing)
-    assert len(failed.standing) == 4
+    assert len(failed.standing) == 5
     shown = status_of(site.world, "status")
-    assert shown.count("alerts_unreachable") == 4
+    assert shown.count("alerts_unreachable") == 5
     site.world.advance(HOUR)
     site.start()
     told = site.watch()

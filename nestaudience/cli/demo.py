@@ -33,7 +33,7 @@ from nestaudience.hashing.tokens import Tokens
 from nestaudience.judging import judge
 from nestaudience.sandbox import site
 from nestaudience.sandbox.clock import SandboxClock
-from nestaudience.sandbox.world import build_store
+from nestaudience.sandbox.world import build_store, reload_store
 from nestaudience.sandbox.world_day import DayFacts, advance_store
 from nestaudience.vocabulary import Recipient
 from nestaudience.wiring import open_parts
@@ -104,6 +104,7 @@ def _rest(place: site.Site, platforms: site.Platforms, first: Mapping[str, objec
         return None
     local = output.local(platforms.clock.now())
     _say(quiet, f"\n── {local}: Google took the first people of each new list, so the rest of the first night follows ──")
+    reload_store(place.store, platforms.clock.now())
     with output.progress(watched=not quiet) as watch:
         outcome = run_nightly(place.config, watch, platforms.clock.now)
     platforms.clock.advance(timedelta(hours=1))

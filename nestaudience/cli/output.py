@@ -109,3 +109,9 @@ def _text(cell: Cell) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     return f"{cell:,}".replace(",", " ") if isinstance(cell, int) else cell
+
+
+def freshness(unknown: bool) -> None:
+    """What every report says where nobody knows how fresh the store is."""
+    if unknown:
+        say("Freshness: unknown. The configuration says so ([store] freshness): the store does not tell how old its views are.")

@@ -15,6 +15,7 @@ from nestaudience.errors import MustStop
 
 if TYPE_CHECKING:
     from flows.steps import Session
+    from nestaudience.delta.gates import Gate
     from nestaudience.delta.plan import AudiencePlan
     from nestaudience.judging import Judged
     from nestaudience.sync import Outcome
@@ -84,6 +85,7 @@ def plan_document(judged: "Judged", problems: object) -> dict[str, object]:
             {**each.as_dict(), "leave_because": judged.delta.reasons(each.key), "why": [said.as_dict() for said in why(each)]}
             for each in judged.plans
         ],
+        "freshness": "unknown" if judged.freshness_unknown else "",
         "store_problems": [{"code": p.code, "where": p.where} for p in judged.problems],
         "config_problems": [problem.as_dict() for problem in problems],  # type: ignore[attr-defined]
         "errors": [error.as_dict() for error in judged.unreachable],
@@ -95,14 +97,11 @@ def show_plan(judged: "Judged") -> None:
     show_deltas(judged.plans)
     show_funnels(judged.plans)
     show_leaving(judged)
-    gates = [
-        (each.key, gate.code, _held_back(gate.additions, gate.ordinary), gate.next_step)
-        for each in judged.plans
-        for gate in each.gates
-    ]
+    gates = [(each.key, gate.code, _held_back(gate), gate.next_step) for each in judged.plans for gate in each.gates]
     if gates:
         output.table("Closed gates", ("audience", "gate", "holds", "what opens it"), gates)
     show_why(judged)
+    output.freshness(judged.freshness_unknown)
     show_problems([(problem.where, problem.code, problem.next_step) for problem in judged.problems])
 
 
@@ -151,9 +150,9 @@ def _in_order(reasons: set[str]) -> list[str]:
     return [reason.value for reason in Reason if reason.value in reasons]
 
 
-def _held_back(additions: bool, ordinary: bool) -> str:
-    held = [word for word, yes in (("additions", additions), ("ordinary removals", ordinary)) if yes]
-    return " and ".join(held)
+def _held_back(gate: "Gate") -> str:
+    words = (("additions", gate.additions), ("ordinary removals", gate.ordinary), ("the vanished", gate.vanished))
+    return " and ".join(word for word, yes in words if yes)
 
 
 def show_problems(problems: list[tuple[str, str, str]]) -> None:
@@ -213,6 +212,7 @@ def outcome_document(outcome: "Outcome") -> dict[str, object]:
         "lists": {key: _sent(sent) for key, sent in outcome.sent.items()},
         "gates": {key: [gate.code for gate in gates] for key, gates in outcome.gates.items() if gates},
         "errors": [error.as_dict() for error in outcome.errors],
+        "freshness": "unknown" if outcome.freshness_unknown else "",
     }
 
 
@@ -238,6 +238,7 @@ def show_outcome(outcome: "Outcome") -> None:
         )
     if outcome.checkpoint:
         output.say(f"Checkpoint of the log (keep a copy elsewhere):\n{outcome.checkpoint.rstrip()}")
+    output.freshness(outcome.freshness_unknown)
     output.say(f"Results of earlier requests: {outcome.settled} came in, {outcome.waiting} are awaited.")
     output.failed(outcome.errors, as_json_document=False)
 

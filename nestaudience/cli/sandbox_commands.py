@@ -14,6 +14,8 @@ from nestaudience.cli.options import Json, guarded
 
 APPLY_AFTER: Final = timedelta(seconds=5)
 """How long the sandbox takes before a request shows on a list, when somebody waits in front of it."""
+RELOAD: Final = timedelta(minutes=10)
+"""How often the generated store says that it is complete: nothing is ever late in it."""
 
 Folder = Annotated[Path, typer.Option("--folder", help="The folder in which everything lies.")]
 
@@ -50,14 +52,16 @@ def sandbox(
 def _serve(folder: Path, accounts: int, port: int, *, google_ads: bool) -> None:
     from nestaudience.sandbox import site
     from nestaudience.sandbox.clock import SandboxClock
-    from nestaudience.sandbox.world import build_store
+    from nestaudience.sandbox.world import build_store, reload_store
 
     now = datetime.now(UTC)
     with site.Platforms(SandboxClock(now, ticking=time.monotonic), port=port, google_takes=APPLY_AFTER) as platforms:
         place = site.Site(folder)
         if not place.config.exists():
             place = site.lay_out(folder, platforms=platforms, randomness=os.urandom)
-        if not place.store.exists():
+        if place.store.exists():
+            reload_store(place.store, now)
+        else:
             build_store(place.store, seed=1, accounts=accounts, now=now)
         site.publish(folder, platforms)
         if google_ads:
@@ -74,7 +78,8 @@ def _serve(folder: Path, accounts: int, port: int, *, google_ads: bool) -> None:
         output.say(f"                      nestaudience run nightly --config {place.config}")
         output.say(f"                      nestaudience sandbox --folder {folder} --lists")
         try:
-            threading.Event().wait()
+            while not threading.Event().wait(RELOAD.total_seconds()):
+                reload_store(place.store, datetime.now(UTC))
         except KeyboardInterrupt:
             output.hint("Stopped.")
 

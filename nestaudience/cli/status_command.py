@@ -69,6 +69,7 @@ def show_status(found: "Status") -> None:
         output.say(f"Last night: {night.night}, begun {output.local(night.started_at)}, {said}{errors} · run {night.run_id}")
     if found.running is not None:
         output.say(f"At work now: run {found.running}")
+    output.freshness(found.freshness_unknown)
     if found.missing:
         output.say(f"The night of {found.due_night} has no run that ended: run `nestaudience run nightly`.")
     if found.gaps:

@@ -76,6 +76,9 @@ class Store(_Table):
     """PostgreSQL: the connection's URL, by name; a replica will do."""
     live_url: SecretName | None = None
     """PostgreSQL: the primary's, for the last look; left out, `url` serves it too."""
+    freshness: Literal["required", "unknown"] | None = None
+    """Whether `feed_status` and `segment_status` must be there; left out, in production they must. `unknown`: they are not, and every report says so.
+    What stands in them counts always."""
     views_schema: Annotated[str, StringConstraints(min_length=1, max_length=63)] = "nestaudience"
     """PostgreSQL: the schema that holds the views."""
 
@@ -132,6 +135,9 @@ class Gates(_Table):
     change_percent: Annotated[int, Field(ge=5, le=50)] = 20
     change_people: Annotated[int, Field(ge=100)] = 500
     feed_age_minutes: Annotated[int, Field(ge=5, le=1440)] = 60
+    """A view that is complete up to longer ago than this holds additions."""
+    vanished_percent: Annotated[int, Field(ge=1, le=20)] = 5
+    """When more than this share of a company's accounts is gone at once, those who vanished wait for a person."""
     probe_people: Annotated[int, Field(ge=100, le=1000)] = 1000
     """The first fill of a list begins with so many people; the rest follows when the platform took them."""
 

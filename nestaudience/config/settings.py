@@ -115,6 +115,17 @@ class Settings:
             return frozenset(self.audiences)
         return frozenset().union(*(problem.audiences or frozenset() for problem in self.problems))
 
+    @property
+    def needs_freshness(self) -> bool:
+        """True when a store that does not tell how fresh its views are may add nobody."""
+        said = self.store.freshness
+        return said == "required" or (said is None and self.environment is Environment.PRODUCTION)
+
+    @property
+    def freshness_unknown(self) -> bool:
+        """True when somebody decided that lists are kept without knowing how fresh the store is: every report says so."""
+        return self.store.freshness == "unknown"
+
     def rules(self) -> Rules:
         """What screening needs of the configuration."""
         limits = self.screening

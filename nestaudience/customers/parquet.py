@@ -105,6 +105,10 @@ class ParquetSnapshot:
         late = None if noes_since is None else (noes_since, grants_too)
         return self._sheets(view, whole, ids, late, segments)
 
+    def server_time(self) -> datetime | None:
+        """None: files have no clock of their own."""
+        return None
+
     def _sheets(
         self,
         view: View,

@@ -13,11 +13,13 @@ from typing import Final, Protocol
 
 import pyarrow as pa
 
-from nestaudience.customers.contract import View
+from nestaudience.customers.contract import FEED_STATUS, SEGMENT_STATUS, View
 from nestaudience.hashing.digests import Addresses
 
 WARNINGS: Final = frozenset({"column_not_needed", "optional_view_missing"})
 """Codes of problems that hinder no run."""
+STATUS_VIEWS: Final = frozenset({FEED_STATUS.name, SEGMENT_STATUS.name})
+"""The views that tell of the others; no no stands in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class StoreProblem:
     def is_warning(self) -> bool:
         """True when runs may go on as if nothing were wrong."""
         return self.code in WARNINGS
+
+    @property
+    def is_about_status(self) -> bool:
+        """True when it concerns a view that only tells of the others: whether that closes a gate is decided with what stands in them."""
+        return self.where.partition(".")[0] in STATUS_VIEWS
 
 
 class Snapshot(Protocol):
@@ -73,6 +80,9 @@ class Snapshot(Protocol):
 
         Raises `ValueError` for an argument that the view has no use for, `TryAgain` and `NeedsFix` as the store does.
         """
+
+    def server_time(self) -> datetime | None:
+        """What the store's own clock says now (UTC); None for a store that has no clock but this machine's. Not while a view is being read."""
 
 
 class CustomerStore(Protocol):

@@ -22,7 +22,7 @@ from nestaudience.customers.adbc_session import FAILURES, Session
 from nestaudience.customers.contract import VIEWS, View
 from nestaudience.customers.port import Sheet, StoreProblem
 from nestaudience.customers.postgres_check import compare
-from nestaudience.customers.postgres_sql import SNAPSHOT, PostgresDialect, columns_of
+from nestaudience.customers.postgres_sql import SERVER_TIME, SNAPSHOT, PostgresDialect, columns_of
 from nestaudience.customers.reading_sql import Late, Present, Reading, name
 from nestaudience.customers.sheets import missing, names_of, refuse_misuse, sheet, stretches
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
@@ -138,6 +138,10 @@ class PostgresSnapshot:
         ids: list[list[str] | None] = [None] if accounts is None else list(stretches(_without_nul(accounts)))
         statements = (self._reading.select(view, accounts=some, late=late, segments=segments, now=now) for some in ids)
         return (sheet(view, names_of(view), part) for sql in statements for part in self.session.batches(sql) if part.num_rows)
+
+    def server_time(self) -> datetime | None:
+        """The server's clock as it is now, not as it was when the snapshot was opened."""
+        return datetime.fromisoformat(str(self.session.rows(SERVER_TIME)[0][0]))
 
 
 def _without_nul(accounts: pa.StringArray) -> pa.StringArray:

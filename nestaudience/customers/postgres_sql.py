@@ -26,6 +26,8 @@ SNAPSHOT: Final = (
     "SET LOCAL datestyle = 'ISO, YMD'",
 )
 """The statements that open a snapshot, before anything is read."""
+SERVER_TIME: Final = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+"""The server's clock as text in UTC."""
 
 
 def columns_of(schema: str) -> str:

@@ -124,6 +124,10 @@ class SqliteSnapshot:
         statements = (self._reading.select(view, accounts=some, late=late, segments=segments, now=now) for some in ids)
         return (part for sql in statements for part in self._sheets(view, sql))
 
+    def server_time(self) -> datetime | None:
+        """None: a file has no clock of its own."""
+        return None
+
     def _sheets(self, view: View, sql: str) -> Iterator[Sheet]:
         for number, batch in enumerate(self.session.batches(sql)):
             part = batch

@@ -23,6 +23,7 @@ def funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
         "ordinary": plan.counts.ordinary,
         "additions": plan.counts.additions,
         "refresh": plan.counts.refresh,
+        "vanished": plan.counts.vanished,
         "gates": [gate.code for gate in plan.gates],
         "released": list(plan.released),
     }

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from nestaudience.delivery.deliver import Delivery, Tools
-from nestaudience.delta.gates import Gate, holding
+from nestaudience.delta.gates import Gate
 from nestaudience.delta.plan import AudiencePlan
 from nestaudience.delta.probing import HELD, PROBE_CODES, WAITS, FirstFill, ProbeAnswer
 from nestaudience.ledger.entries import EntryType, Value
@@ -89,7 +89,7 @@ def fill(
         delivery.add(intent, first=plan.probe)
         _mark(remote, "open", plan, tools)
     else:
-        gates[plan.key] = (*others, holding(HELD.get(answer, WAITS)))
+        gates[plan.key] = (*others, HELD.get(answer, WAITS))
 
 
 def opened(remote: RemoteList, plan: AudiencePlan, tools: Tools) -> None:

@@ -70,7 +70,7 @@ class LastLook:
         at = self._clock()
         ids = self._screened.people.account_ids.take(rows.column("row_no").combine_chunks()) if rows.num_rows else NOBODY
         with self._store.snapshot(live=True) as snapshot:
-            if any(not problem.is_warning for problem in snapshot.problems):
+            if any(not (problem.is_warning or problem.is_about_status) for problem in snapshot.problems):
                 raise NeedsFix(
                     "feed_incomplete", "the last look", "a view or column went missing during the run; mend it, then run again"
                 )

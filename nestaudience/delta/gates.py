@@ -4,14 +4,16 @@ Pure: numbers in, closed gates out.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nestaudience.delta.probing import FirstFill, Held, first_fill
+if TYPE_CHECKING:
+    from nestaudience.delta.probing import FirstFill
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A closed gate: its code, and what it holds. `next_step` says what opens it, `exit_code` what a run that
-    meets it ends with (0 where the closed gate is the normal state). `releasable`: a person may let the held plan through.
+    """A closed gate: its code, and what it holds: additions, ordinary removals, or of those only the `vanished`. `next_step` says what opens it,
+    `exit_code` what a run that meets it ends with (0 where the closed gate is the normal state). `releasable`: a person may let the plan through.
     """
 
     code: str
@@ -20,10 +22,16 @@ class Gate:
     next_step: str
     exit_code: int = 5
     releasable: bool = False
+    vanished: bool = False
 
     def __post_init__(self) -> None:
-        if not (self.additions or self.ordinary):
+        if not (self.additions or self.holds_removals):
             raise ValueError("a closed gate holds something")
+
+    @property
+    def holds_removals(self) -> bool:
+        """True when it holds ordinary removals, or some of them."""
+        return self.ordinary or self.vanished
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ class Limits:
     change_percent: int
     change_people: int
     ever_held: bool
-    first_fill: FirstFill | None = None
+    first_fill: "FirstFill | None" = None
 
 
 def brakes(held: int, wanted: int, ordinary: int, additions: int, limits: Limits) -> tuple[Gate, ...]:
@@ -81,26 +89,6 @@ def stop_additions(code: str, next_step: str, exit_code: int = 5) -> Gate:
     return Gate(code, additions=True, ordinary=False, next_step=next_step, exit_code=exit_code)
 
 
-def only_noes(code: str, next_step: str) -> Gate:
+def only_noes(code: str, next_step: str, *, releasable: bool = False) -> Gate:
     """A gate that lets only noes leave."""
-    return Gate(code, additions=True, ordinary=True, next_step=next_step)
-
-
-def probe_gate(newcomers: int, fill: FirstFill | None) -> tuple[Gate | None, int | None]:
-    """The gate that holds the rest of a first fill, or None; and how many people its probe may hold, or None when all go at once."""
-    held, probe = first_fill(newcomers, fill)
-    if held is None:
-        return None, probe
-    return holding(held), probe
-
-
-def holding(held: Held) -> Gate:
-    """The gate that holds the rest of a first fill."""
-    return Gate(
-        held.code,
-        additions=True,
-        ordinary=False,
-        next_step=held.next_step,
-        exit_code=held.exit_code,
-        releasable=held.releasable,
-    )
+    return Gate(code, additions=True, ordinary=True, next_step=next_step, releasable=releasable)

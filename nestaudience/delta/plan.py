@@ -12,8 +12,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from nestaudience.delta.gates import Gate, Limits, brakes, probe_gate
-from nestaudience.delta.probing import LETS_A_PROBE, PROBE_CODES
+from nestaudience.delta.gates import Gate, Limits, brakes
+from nestaudience.delta.probing import LETS_A_PROBE, PROBE_CODES, first_fill
 from nestaudience.delta.releases import Release, let_through
 from nestaudience.screening.engine import fetch, run_file
 from nestaudience.screening.rules import Funnel
@@ -21,8 +21,8 @@ from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import NO_MASK, AudienceKey, Reason
 
 _PACKAGE: Final = "nestaudience.delta"
-PASSED_BY_REFRESH: Final = frozenset({"too_small", "anomaly_additions"}) | PROBE_CODES
-"""Gates on growth. They do not hold the refresh of people whose time on a list runs out."""
+PASSED_BY_REFRESH: Final = frozenset({"too_small", "anomaly_additions", "segment_feed"}) | PROBE_CODES
+"""Gates on growth, and on what a segment says. They do not hold the refresh of people whose time on a list runs out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Counts:
     removing: int
     refresh: int
     """Of the additions, how many may be on the list already: their time there runs out, or their answer was lost."""
+    vanished: int = 0
+    """Of the ordinary removals, how many of people whose account the store no longer has."""
 
     @property
     def newcomers(self) -> int:
@@ -49,7 +51,8 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class AudiencePlan:
     """One audience's delta with its gates. `gates` are the closed ones; what they hold is not sent. `released` are the codes of those that a
-    person let the plan through. `probe`: so many people go first, the rest after the platform took them; None when all go at once.
+    person let the plan through. `probe`: so many people go first, the rest after the platform took them; None when all go at once. `emptied`: nobody
+    is wanted, for the list is being emptied.
     """
 
     key: AudienceKey
@@ -58,11 +61,13 @@ class AudiencePlan:
     gates: tuple[Gate, ...]
     released: tuple[str, ...] = ()
     probe: int | None = None
+    emptied: bool = False
 
     @property
     def removals_to_send(self) -> int:
         """Noes and ordered removals always; ordinary ones unless a gate holds them."""
-        return self.counts.noes + self.counts.ordered + (0 if self.holds_ordinary else self.counts.ordinary)
+        free = self.counts.ordinary - (self.counts.vanished if self.holds_vanished else 0)
+        return self.counts.noes + self.counts.ordered + (0 if self.holds_ordinary else free)
 
     @property
     def additions_to_send(self) -> int:
@@ -86,6 +91,11 @@ class AudiencePlan:
         """True when some gate stops ordinary removals."""
         return any(gate.ordinary for gate in self.gates)
 
+    @property
+    def holds_vanished(self) -> bool:
+        """True when some gate stops the ordinary removals of people whose account the store no longer has."""
+        return any(gate.vanished for gate in self.gates)
+
     def as_dict(self) -> dict[str, object]:
         """Keys and counts only."""
         return {
@@ -103,6 +113,7 @@ class AudiencePlan:
             "send_additions": self.additions_to_send,
             "gates": [gate.code for gate in self.gates],
             "refresh": self.counts.refresh,
+            "vanished": self.counts.vanished,
             "released": list(self.released),
         }
 
@@ -118,13 +129,14 @@ class Delta:
         """The removals that may be sent, noes first: `digest` uuid, `held_nos` list<int64>, `person_token` uuid, `is_no`, `mask`, `moved`,
         `owed` (asked for before).
         """
-        ordinary = not self.plans[key].holds_ordinary
+        plan = self.plans[key]
+        held = {"ordinary": not plan.holds_ordinary, "vanished": plan.holds_vanished}
         query = (
             "SELECT digest, held_nos, person_token, is_no, mask, moved, owed FROM removal "
-            "WHERE audience_no = $audience AND (is_no OR ordered OR $ordinary) "
+            "WHERE audience_no = $audience AND (is_no OR ordered OR ($ordinary AND NOT (vanished AND $vanished))) "
             "ORDER BY is_no DESC, digest"
         )
-        return fetch(self._engine, query, {"audience": self.screened.number(key), "ordinary": ordinary})
+        return fetch(self._engine, query, {"audience": self.screened.number(key), **held})
 
     def additions(self, key: AudienceKey) -> pa.Table:
         """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8, `again` int64 (the
@@ -193,7 +205,8 @@ def work_out(
                   (SELECT count(*) FILTER (NOT is_no AND NOT ordered) FROM removal r WHERE r.audience_no = au.audience_no),
                   (SELECT count(*) FROM addition a WHERE a.audience_no = au.audience_no),
                   (SELECT count(DISTINCT digest) FROM held h WHERE h.audience_no = au.audience_no AND h.removing),
-                  (SELECT count(*) FILTER (refresh) FROM addition a WHERE a.audience_no = au.audience_no)
+                  (SELECT count(*) FILTER (refresh) FROM addition a WHERE a.audience_no = au.audience_no),
+                  (SELECT count(*) FILTER (vanished AND NOT is_no AND NOT ordered) FROM removal r WHERE r.audience_no = au.audience_no)
            FROM audience au ORDER BY au.audience_no"""
     ).fetchall()
     plans = {}
@@ -201,14 +214,14 @@ def work_out(
         counts = Counts(*numbers)
         own, probe = ((), None) if key in orders.emptied else _own_gates(counts, limits[key])
         gates, released = let_through((*closed.get(key, ()), *own), counts.newcomers, counts.ordinary, releases.get(key, ()))
-        plans[key] = AudiencePlan(key, screened.funnel(key), counts, gates, released, probe)
+        plans[key] = AudiencePlan(key, screened.funnel(key), counts, gates, released, probe, key in orders.emptied)
     return Delta(screened, plans)
 
 
 def _own_gates(counts: Counts, limits: Limits) -> tuple[tuple[Gate, ...], int | None]:
     """The gates that a list's own counts close, and how many people a probe may hold."""
     closed = brakes(counts.held, counts.wanted, counts.ordinary, counts.newcomers, limits)
-    gate, probe = probe_gate(counts.newcomers, limits.first_fill)
+    gate, probe = first_fill(counts.newcomers, limits.first_fill)
     return closed if gate is None else (*closed, gate), probe
 
 

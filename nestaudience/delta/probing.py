@@ -1,11 +1,13 @@
 """The first fill of a list: a probe of few people goes first, the rest after the platform took it.
 
-Pure: where a first fill stands goes in; how many may go now, and the code of what holds the rest, come out. It knows no gate and no platform.
+Pure: where a first fill stands goes in; how many may go now, and the gate that holds the rest, come out. It knows no platform.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from nestaudience.delta.gates import Gate, stop_additions
 
 
 class ProbeAnswer(StrEnum):
@@ -27,34 +29,36 @@ class FirstFill:
     answer: ProbeAnswer = ProbeAnswer.NOT_SENT
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What holds the rest of a first fill: the code of the gate, what to do, the exit code, and whether a person may let the rest through."""
-
-    code: str
-    next_step: str
-    exit_code: int
-    releasable: bool = False
-
-
 HELD: Final = {
-    ProbeAnswer.WAITS: Held("probe", "nothing: the rest follows when the platform says that it took the first people", 0),
-    ProbeAnswer.UNKNOWN: Held("probe_unknown", "nothing: the first people are sent once more, the rest after a clean result", 4),
-    ProbeAnswer.PARTLY: Held(
-        "probe_partly", "the platform took only some of the first people; look why, then release the rest", 5, releasable=True
+    ProbeAnswer.WAITS: stop_additions(
+        "probe", "nothing: the rest follows when the platform says that it took the first people", 0
     ),
-    ProbeAnswer.REFUSED: Held("probe_refused", "the platform refused the first people; they go once more; look there why", 3),
+    ProbeAnswer.UNKNOWN: stop_additions(
+        "probe_unknown", "nothing: the first people are sent once more, the rest after a clean result", 4
+    ),
+    ProbeAnswer.PARTLY: Gate(
+        "probe_partly",
+        additions=True,
+        ordinary=False,
+        next_step="the platform took only some of the first people; look why, then release the rest",
+        releasable=True,
+    ),
+    ProbeAnswer.REFUSED: stop_additions(
+        "probe_refused", "the platform refused the first people; they go once more; look there why", 3
+    ),
 }
-"""By the answer. A list of which the probe was refused gets another one; the other gates let nobody new through."""
+"""The gates that hold the rest of a first fill, by the answer. A list of which the probe was refused gets another one; the others let nobody new
+through.
+"""
 LETS_A_PROBE: Final = HELD[ProbeAnswer.REFUSED].code
 """The gate that holds the rest and lets a probe through."""
 WAITS: Final = HELD[ProbeAnswer.WAITS]
 PROBE_CODES: Final = frozenset(held.code for held in HELD.values())
 
 
-def first_fill(newcomers: int, fill: FirstFill | None) -> tuple[Held | None, int | None]:
-    """(what holds the rest, how many newcomers may go before the rest). (None, None) when all may go at once: the first fill is over, or a probe
-    holds everybody.
+def first_fill(newcomers: int, fill: FirstFill | None) -> tuple[Gate | None, int | None]:
+    """(the gate that holds the rest, how many newcomers may go before the rest). (None, None) when all may go at once: the
+    first fill is over, or a probe holds everybody.
     """
     if fill is None or not newcomers or fill.answer is ProbeAnswer.CLEAN:
         return None, None

@@ -1,7 +1,7 @@
 """A release: a person looked at a held plan, and lets it through for a day, up to 110 % of the people that were shown.
 
 Pure: gates, counts and releases in, the gates that stay closed out. It names no person and reads no log. Any number of runs may use a release while
-it stands, so that a run that was cut off can be finished; what it covers is measured anew in each.
+it stands, so that a run that was cut off can be finished; all of them together move no more people than it covers.
 """
 
 import hashlib
@@ -23,7 +23,9 @@ COVERS_PERCENT: Final = 110
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What was shown and released: `additions` are newcomers, `ordinary` are ordinary removals, `until` is in UTC. `cause` and `case_id` say why."""
+    """What was shown and released: `additions` are newcomers, `ordinary` are ordinary removals, `until` is in UTC. `cause` and `case_id` say why.
+    `joined` and `left`: how many newcomers and ordinary removals went under it already.
+    """
 
     audience: AudienceKey
     gates: frozenset[str]
@@ -32,10 +34,13 @@ class Release:
     until: datetime
     cause: str = ""
     case_id: str = ""
+    joined: int = 0
+    left: int = 0
 
     def covers(self, gate: Gate, additions: int, ordinary: int) -> bool:
-        """True when it names the gate, and what the gate holds is at most 110 % of what was shown."""
-        held = ((gate.additions, additions, self.additions), (gate.ordinary, ordinary, self.ordinary))
+        """True when it names the gate, and what the gate holds and what went already is together at most 110 % of what was shown."""
+        additions, ordinary = additions + self.joined, ordinary + self.left
+        held = ((gate.additions, additions, self.additions), (gate.holds_removals, ordinary, self.ordinary))
         return self.names(gate) and all(now * 100 <= shown * COVERS_PERCENT for holds, now, shown in held if holds)
 
     def names(self, gate: Gate) -> bool:
@@ -71,9 +76,10 @@ def let_through(
         elif named:
             shown = max(named, key=lambda release: (release.additions, release.ordinary))
             said = [f"{shown.additions} additions"] if gate.additions else []
-            said += [f"{shown.ordinary} ordinary removals"] if gate.ordinary else []
+            said += [f"{shown.ordinary} ordinary removals"] if gate.holds_removals else []
+            went = ", of whom some went already," if shown.joined or shown.left else ""
             closed.append(
-                replace(gate, next_step=f"more than the release for {' and '.join(said)} covers (110 %): {gate.next_step}")
+                replace(gate, next_step=f"more than the release for {' and '.join(said)}{went} covers (110 %): {gate.next_step}")
             )
         else:
             closed.append(gate)
@@ -81,8 +87,8 @@ def let_through(
 
 
 def plan_digest(plan: "AudiencePlan", config_digest: str) -> str:
-    """SHA-256 (hexadecimal) over one audience's plan as keys and counts: whom it refuses for which reason, what it holds, would add and take off, its
-    closed gates, and the configuration.
+    """SHA-256 (hexadecimal) over one audience's plan as keys and counts: whom it refuses for which reason, what it holds, would add, refresh and take
+    off, its closed gates, and the configuration.
     """
     counts = plan.counts
     parts = [
@@ -92,8 +98,10 @@ def plan_digest(plan: "AudiencePlan", config_digest: str) -> str:
         *(f"refused.{code}={people}" for code, people in sorted(plan.funnel.refused.items())),
         f"held={counts.held}",
         f"noes={counts.noes}",
+        f"ordered={counts.ordered}",
         f"ordinary={counts.ordinary}",
         f"additions={counts.additions}",
+        f"refresh={counts.refresh}",
         f"gates={','.join(sorted(gate.code for gate in plan.gates))}",
         f"config={config_digest}",
     ]

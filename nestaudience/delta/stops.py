@@ -6,6 +6,7 @@ Pure: facts in, closed gates by audience out. A no passes all of them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 from typing import Final
 
 from nestaudience.config.settings import Audience, Settings, ended
@@ -57,9 +58,10 @@ def closed_gates(
     absent: frozenset[str],
     lists: ListStates,
     today: date,
+    feeds: Mapping[AudienceKey, tuple[Gate, ...]] = MappingProxyType({}),
 ) -> dict[AudienceKey, tuple[Gate, ...]]:
     """The closed gates of each audience. `problems` are those of the store, a failure to read it among them; `absent` are destinations that could
-    not be opened; `today` is the day in Stockholm.
+    not be opened; `today` is the day in Stockholm; `feeds` are the closed gates on feeds.
 
     A list that is being emptied has no other gate than that of its account and the kill switch: it needs no feed to know who must leave.
     """
@@ -71,7 +73,7 @@ def closed_gates(
         if ending is not None:
             found[key] = (_ending_gate(ending), *_account_gate(key, lists), *halted)
             continue
-        gates = [*everywhere, *_account_gate(key, lists), *_list_gates(key, lists), *halted]
+        gates = [*everywhere, *feeds.get(key, ()), *_account_gate(key, lists), *_list_gates(key, lists), *halted]
         if key not in lists.closed:
             gates += decided(settings, audience, today)
         if key in settings.stopped:

@@ -63,6 +63,10 @@ SEGMENTS: Final = (
 )
 
 
+LOAD: Final = "demo-1"
+"""The generation of the demo's loads: ordinary ones go on with the same."""
+
+
 class StoreFile:
     """The demo's store, open for writing. One SQLite library per process: the same driver writes that the adapter reads with."""
 
@@ -136,7 +140,7 @@ def build_store(path: str | Path, *, seed: int, accounts: int = 50_000, now: dat
         compute_segments(store, now)
         strays = _stray(store, people)
         report_segments(store, now)
-        rows = report_feeds(store, now, "demo-1")
+        rows = report_feeds(store, now)
     told = {story: tuple(people.account_id[people.told(story)].tolist()) for story in (*STORIES, *RARE, "consented")}
     return WorldFacts(now, rows, told, strays)
 
@@ -179,12 +183,28 @@ def _stray(store: StoreFile, people: People) -> tuple[str, ...]:
     return tuple(found)
 
 
-def report_feeds(store: StoreFile, now: datetime, generation: str) -> dict[str, int]:
+def reload_store(path: str | Path, now: datetime, *, generation: str = LOAD) -> bool:
+    """One more load comes through at `now` and finds everything as it is in the store; False when there is no such file, or somebody has locked it. A
+    view that is not there is not loaded.
+    """
+    if not Path(path).is_file():
+        return False
+    try:
+        with StoreFile(Path(path)) as store:
+            report_segments(store, now)
+            report_feeds(store, now, generation)
+    except adbc_driver_sqlite.dbapi.Error:
+        return False
+    return True
+
+
+def report_feeds(store: StoreFile, now: datetime, generation: str = LOAD) -> dict[str, int]:
     """Write how far every view is loaded, and give its rows: complete until five minutes before `now`."""
     store.run("DELETE FROM feed_load")
+    there = {row[0] for row in store.rows("SELECT name FROM sqlite_master WHERE type = 'view'")}
     until, loaded = moment(now - timedelta(minutes=5)), moment(now - timedelta(minutes=2))
     totals = {}
-    for view in COUNTED:
+    for view in (view for view in COUNTED if view in there):
         counts = dict(store.rows(f"SELECT controller_id, count(*) FROM {view} GROUP BY controller_id"))  # noqa: S608 - own words
         totals[view] = sum(counts.values())
         store.many(

@@ -88,7 +88,7 @@ def advance_store(path: str | Path, *, seed: int, now: datetime) -> DayFacts:
         note_logins(store)
         compute_segments(store, now)
         report_segments(store, now)
-        report_feeds(store, now, "demo-1")
+        report_feeds(store, now)
         after = _members(store)
     found["left_segment"] = tuple(sorted({who for _, who in before - after}))
     found["joined_segment"] = tuple(sorted({who for _, who in after - before}))

@@ -122,8 +122,8 @@ def prepare(connection: duckdb.DuckDBPyConnection, rules: Rules, audiences: Iter
     for name, value in variables.items():
         connection.execute(f"SET VARIABLE {name} = $value", {"value": value})
     _texts(connection, rules)
-    connection.execute("CREATE OR REPLACE TABLE source_kind (source VARCHAR, kind VARCHAR)")
-    _insert(connection, "source_kind", [(name, kind.value) for name, kind in rules.sources.items()])
+    connection.execute("CREATE OR REPLACE TABLE source_kind (source VARCHAR, kind VARCHAR, number UBIGINT)")
+    _insert(connection, "source_kind", [(name, kind.value, None) for name, kind in rules.sources.items()])
     connection.execute(
         "CREATE OR REPLACE TABLE audience (audience_no INTEGER, key VARCHAR, controller VARCHAR, segment VARCHAR, recipient VARCHAR, "
         "uses_orders BOOLEAN, uses_site BOOLEAN)"

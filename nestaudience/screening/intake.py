@@ -27,6 +27,8 @@ from nestaudience.vocabulary import Recipient
 Progress = Callable[[str, int], None]
 """Told a view's name and how many rows of it have been read since the last call."""
 
+MOST_SOURCES: Final = 10_000
+"""With so many names of sources none is noted: whoever writes free text there has no sources."""
 _ACCOUNT_FACTS: Final = (*[name for name in ACCOUNT.names if name not in ("email", "account_id")], "email_read")
 _CONSENT_FACTS: Final = tuple(name for name in CONSENT_EVENT.names if name != "account_id")
 _RIGHTS_FACTS: Final = tuple(name for name in RIGHTS_EVENT.names if name not in ("email", "account_id"))
@@ -65,6 +67,7 @@ class Intake:
         self._account_ids: list[pa.Array] = []
         self._digests: dict[Recipient, list[pa.Array]] = {recipient: [] for recipient in recipients}
         self.counts: dict[str, int] = {}
+        self._sources: set[str | None] = set()
         self.whole = True
         self.aliases = Aliases(recall)
 
@@ -126,6 +129,7 @@ class Intake:
             if sheet.addresses is None:
                 raise TypeError("a sheet of rights events has addresses")
             ids = sheet.facts.column("account_id")
+            self._note_sources(sheet)
             hashed = hash_addresses(sheet.addresses, self._tokens, (), self.aliases.keys)
             kept, accounts = self.aliases.people(hashed.kept_tokens, hashed.person_token), self._tokens.of_accounts(ids)
             self.aliases.accounts(ids, accounts)
@@ -140,6 +144,7 @@ class Intake:
 
         def batch(sheet: Sheet) -> pa.RecordBatch:
             ids = sheet.facts.column("account_id")
+            self._note_sources(sheet)
             token = self._tokens.of_accounts(ids)
             self.aliases.accounts(ids, token)
             return pa.RecordBatch.from_arrays(
@@ -174,6 +179,15 @@ class Intake:
             raise failures[0].with_traceback(None)
         if failed:
             raise MustStop("engine_failed", f"reading {name}", "nothing was sent; see the memory and spill settings")
+
+    def _note_sources(self, sheet: Sheet) -> None:
+        if "source" in sheet.facts.schema.names and len(self._sources) < MOST_SOURCES:
+            self._sources.update(pc.unique(sheet.facts.column("source")).to_pylist())
+
+    def sources(self) -> pa.Table:
+        """The raw names of sources: `name` (`string`)."""
+        names = self._sources if len(self._sources) < MOST_SOURCES else ()
+        return pa.table({"name": pa.array(sorted(name for name in names if name is not None), pa.string())})
 
     def people(self) -> People:
         """The people read so far."""

@@ -66,6 +66,12 @@ KNOWN_NO_SCHEMA: Final = pa.schema(
         ("lifted", pa.timestamp("us")),
     ]
 )
+_SOURCE_SCHEMA: Final = pa.schema([("name", pa.string())])
+_LABELS: Final = (
+    "CREATE OR REPLACE TABLE source_name AS SELECT hash(name) AS source, left(sha256('source' || name), 16) AS label FROM source;"
+    "DROP TABLE source"
+)
+"""A source by its number here, and by a label that stays the same: a cut SHA-256, because its name may be free text."""
 KNOWN_BLOCKING_SCHEMA: Final = pa.schema([("person_token", pa.uuid()), ("account_token", pa.uuid())])
 
 
@@ -104,10 +110,10 @@ class Screened:
         return Funnel(sum(count for _, count in rows), eligible, refused)
 
     def candidates(self, key: AudienceKey) -> pa.Table:
-        """Every candidate of an audience: `account_token` (uuid), `mask` (uint64; 0 is eligible; bits as `Reason.bit`)."""
+        """Every candidate of an audience, by token: `account_token` (uuid), `mask` (uint64; 0 is eligible; bits as `Reason.bit`)."""
         return fetch(
             self.connection,
-            "SELECT account_token, mask FROM candidate WHERE audience_no = $audience",
+            "SELECT account_token, mask FROM candidate WHERE audience_no = $audience ORDER BY account_token",
             {"audience": self.number(key)},
         )
 
@@ -196,6 +202,8 @@ def screen(
     intake = Intake(connection, tokens, rules.recipients, progress, recall)
     read(intake)
     connection.execute("SET VARIABLE read_whole = $whole", {"whole": intake.whole})
+    _register(connection, "source", intake.sources(), _SOURCE_SCHEMA)
+    connection.execute(_LABELS)
     _register(connection, "older_alias", intake.aliases.table(), ALIAS_SCHEMA)
     for step in _STEPS:
         run_file(connection, _PACKAGE, step)

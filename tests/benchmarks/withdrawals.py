@@ -33,7 +33,7 @@ from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.memory import Memory, RemoteList
 from nestaudience.sandbox import site
 from nestaudience.sandbox.clock import SandboxClock
-from nestaudience.sandbox.world import StoreFile, build_store
+from nestaudience.sandbox.world import StoreFile, build_store, reload_store
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.wiring import open_parts
 from nestaudience.withdrawals import withdrawals_job
@@ -91,6 +91,7 @@ def begin(folder: Path, platforms: site.Platforms, accounts: int, steps: Steps) 
     with steps.step("first night"), open_parts(place.config, clock=platforms.clock.now) as parts:
         sync.run(parts)
     platforms.advance(timedelta(hours=1))
+    reload_store(place.store, platforms.clock.now())
     with steps.step("a night that settles"), open_parts(place.config, clock=platforms.clock.now) as parts:
         sync.run(parts)
     return place

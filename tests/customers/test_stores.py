@@ -262,3 +262,14 @@ def test_two_reads_may_be_open_at_once_and_one_may_be_left(build: Build) -> None
         assert len(rows_of(snapshot, CONSENT_EVENT)) == 2
     with store.snapshot() as snapshot:
         assert len(rows_of(snapshot, ACCOUNT, now=NOW)) == 2
+
+
+def test_a_store_says_what_its_own_clock_says_if_it_has_one(build: Build) -> None:
+    """Between two looks at this machine's clock, on which the test's server runs; the snapshot's own time stands still."""
+    with build({}).snapshot() as snapshot:
+        before = datetime.now(UTC)
+        said = [snapshot.server_time() for _ in range(2)]
+        if said[0] is not None:
+            assert said[1] is not None
+            assert before - timedelta(milliseconds=1) <= said[0] < said[1] <= datetime.now(UTC)
+    assert said == [None, None] or None not in said

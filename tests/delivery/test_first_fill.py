@@ -9,8 +9,7 @@ import pytest
 from nights import SandboxWorld
 
 from nestaudience.delivery.filling import probe_answer
-from nestaudience.delta.gates import probe_gate
-from nestaudience.delta.probing import FirstFill
+from nestaudience.delta.probing import FirstFill, first_fill
 from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.memory import SentBatch
 from nestaudience.sandbox.faults import Fault, FaultKind
@@ -128,12 +127,12 @@ def sent(number: int, state: str, *, attempt: int = 1, hours: int = 1) -> SentBa
 def test_what_the_requests_of_a_first_fill_came_to(batches: tuple[SentBatch, ...], answer: str, exit_code: int | None) -> None:
     said = probe_answer(batches, NOW, {})
     assert said == answer
-    gate, probe = probe_gate(PROBE + 1, FirstFill(PROBE, said))
+    gate, probe = first_fill(PROBE + 1, FirstFill(PROBE, said))
     assert (None if gate is None else gate.exit_code) == exit_code
     assert probe == (PROBE if answer in ("not_sent", "refused") else None)
     assert gate is None or gate.releasable == (answer == "partly")
     if answer in ("not_sent", "refused"):
-        assert probe_gate(PROBE, FirstFill(PROBE, said)) == (None, None), "a probe holds everybody"
+        assert first_fill(PROBE, FirstFill(PROBE, said)) == (None, None), "a probe holds everybody"
 
 
 def test_a_result_that_is_known_and_not_written_down_counts() -> None:

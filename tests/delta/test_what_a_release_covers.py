@@ -80,7 +80,10 @@ def test_the_digest_of_a_plan_is_about_everything_that_was_shown() -> None:
         replace(plan, funnel=Funnel(21, 9, {"minor": 12})),
         replace(plan, funnel=Funnel(20, 8, {"minor": 12})),
         replace(plan, gates=()),
-        *(replace(plan, counts=replace(counts, **{name: 7})) for name in ("held", "noes", "ordinary", "additions")),
+        *(
+            replace(plan, counts=replace(counts, **{name: 7}))
+            for name in ("held", "noes", "ordered", "ordinary", "additions", "refresh")
+        ),
     ]
     digests = [plan_digest(each, "c") for each in (plan, *others)] + [plan_digest(plan, "d")]
     assert len(set(digests)) == len(digests)

@@ -85,9 +85,12 @@ def kin(draw: st.DrawFn, owner: str, home: str, now: datetime) -> Story:
     ours, theirs = (draw(st.sampled_from(group)) for group in [draw(st.sampled_from(damage.ALIKE))] * 2)
     facts, other = sound_account(owner, home, ours, now), sound_account(f"p{owner}", "c2", theirs, now)
     story = Story([facts, other], [sound_member(owner, home, now)], _granted(owner, home, _EARLY))
-    trouble = draw(st.sampled_from(("protected", "minor", "restrict", "restrict without account", "withdraw")))
+    trouble = draw(st.sampled_from(("protected", "minor", "restrict", "restrict without account", "withdraw", "close", "close")))
     if trouble == "withdraw":
         story.consents.append(_with(consent(None, "withdraw", f"p{owner}")))
+    elif trouble == "close":
+        story.rights.append(_with(right(None, "close", f"p{owner}")))
+        story.consents.extend(_granted(f"p{owner}", "c2", _EARLY))
     elif trouble.startswith("restrict"):
         event = right(None, "restrict", f"p{owner}") if trouble == "restrict" else right(None, "restrict", None, email=theirs)
         story.rights.append(_with(event))
@@ -155,7 +158,7 @@ def _pair(draw: st.DrawFn, name: str, facts: Cells, grants: list[Cells]) -> None
 
 _CONTESTS: Final = (
     *(*["matching"] * 3, *["cookies", "object", "analysis"] * 2),
-    *("conversions", "unknown", "denied", "restrict", "restrict", "erase", "erase", "both", "both"),
+    *("conversions", "unknown", "denied", "restrict", "restrict", "erase", "erase", "both", "both", "around", "around"),
 )
 _PURPOSES: Final = {
     "matching": "ad_matching",
@@ -195,6 +198,8 @@ def duel(draw: st.DrawFn, owner: str, home: str, now: datetime) -> Story:
         rows.rights.append(_with(right(None, "unrestrict", speaker), answered, ended, common))
     elif contest == "both":
         _two_noes(draw, rows, (owner, speaker), home)
+    elif contest == "around":
+        _two_yeses(draw, rows, (owner, speaker), home)
     else:
         _withdrawal(draw, contest, rows, (owner, speaker), said, answered)
     return rows
@@ -213,15 +218,65 @@ def _withdrawal(draw: st.DrawFn, contest: str, rows: Story, people: tuple[str, s
 
 
 def _two_noes(draw: st.DrawFn, rows: Story, people: tuple[str, str], home: str) -> None:
-    """A withdrawal and a refusal, and two grants of which each may beat one of them, or both, or none."""
+    """A withdrawal and a refusal, and two grants of which each may beat one of them, or both, or none: by clocks alone, or by sequence too."""
     owner, speaker = people
-    for purpose, source in ("ad_matching", "comm"), ("web_behaviour", "banner"):
-        no: Cells = {"source": source, "source_seq": draw(st.sampled_from(("2", None))), "controller_id": home}
-        rows.consents.append(_with(consent(None, "withdraw", speaker, purpose=purpose), _EARLY, no))
-        when = Mark("anchor", 0, draw(st.sampled_from((-9, -4))))
-        yes: Cells = {"occurred_at": when, "recorded_at": when, "source": "comm", "source_seq": draw(st.sampled_from(("1", "3")))}
-        rows.consents.append(_with(consent(None, "grant", owner, controller_id=home), yes))
+    if draw(st.booleans()):
+        noes = [(0, 8, None), (4, 5, None)]
+        yeses = draw(st.sampled_from((((3, 9, None), (6, 7, None)), ((3, 7, None), (6, 7, None)), ((3, 9, None), (6, 9, None)))))
+    else:
+        noes = [(0, 0, draw(st.sampled_from(("2", "2", None)))), (0, 0, None)]
+        early, late = (-4, -4, draw(st.sampled_from(("3", "3", "1")))), (1, 1, draw(st.sampled_from(("1", "1", "3"))))
+        yeses = (early, late)
+    for (purpose, source), no in zip((("ad_matching", "comm"), ("web_behaviour", "banner")), noes, strict=True):
+        facts: Cells = {"source": source, "controller_id": home}
+        rows.consents.append(_with(consent(None, "withdraw", speaker, purpose=purpose), facts, _said(*no)))
+    for yes in yeses:
+        rows.consents.append(_with(consent(None, "grant", owner, controller_id=home, source="comm"), _said(*yes)))
     rows.consents[0] |= {"occurred_at": Mark("anchor", 0, -15), "recorded_at": Mark("anchor", 0, -15)}
+
+
+def _said(occurred: int, recorded: int, seq: str | None) -> Cells:
+    return {"occurred_at": Mark("anchor", 0, occurred), "recorded_at": Mark("anchor", 0, recorded), "source_seq": seq}
+
+
+def _two_yeses(draw: st.DrawFn, rows: Story, people: tuple[str, str], home: str) -> None:
+    """One no, and two of what could end it around it: the first later on one clock, the second on the other, perhaps one of them on both."""
+    owner, speaker = people
+    purpose = draw(
+        st.sampled_from(("ad_matching", "ad_matching", "web_behaviour", "enhanced_conversions", "lift", "after a lift"))
+    )
+    edge = st.sampled_from((-1, 0, 0, 1))
+    source, seq = draw(st.sampled_from(("comm", "prefs"))), draw(st.sampled_from((None, None, "2")))
+    no: Cells = {"occurred_at": Mark("anchor"), "recorded_at": Mark("anchor", 0, 4), "source": source, "source_seq": seq}
+    given: Cells = {"occurred_at": Mark("anchor", 1, 0, 1), "recorded_at": Mark("anchor", 0, 4, draw(edge))}
+    written: Cells = {
+        "occurred_at": Mark("anchor", draw(st.sampled_from((0, 1))), 0, draw(edge)),
+        "recorded_at": Mark("anchor", 0, 5),
+    }
+    yeses = [
+        yes
+        | {"source": draw(st.sampled_from(("prefs", "comm"))), "source_seq": draw(st.sampled_from((None, None, "1", "2", "3")))}
+        for yes in (given, written)
+    ]
+    if "lift" not in purpose:
+        rows.consents.append(_with(consent(None, "withdraw", speaker, controller_id=home, purpose=purpose), no))
+        rows.consents.extend(_with(consent(None, "grant", owner, controller_id=home, purpose=purpose), yes) for yes in yeses)
+        return
+    late: Cells = {"occurred_at": Mark("anchor", 0, 6), "recorded_at": Mark("anchor", 0, 6), "source": "prefs"}
+    rows.rights.append(_with(right(None, "object", speaker, controller_id=home), no))
+    if purpose == "lift":
+        rows.rights.extend(
+            _with(right(None, "lift_objection", owner, controller_id=home), yes, {"source": "prefs"}) for yes in yeses
+        )
+        rows.consents.append(_with(consent(None, "grant", owner, controller_id=home), late))
+        return
+    lifts = [(2, 8), (5, 6)] if draw(st.booleans()) else [(4, 6)]
+    rows.rights.extend(
+        _with(right(None, "lift_objection", owner, controller_id=home), _said(*clocks, None), {"source": "prefs"})
+        for clocks in lifts
+    )
+    for clocks in ((5, 5), (3, 7)) if draw(st.booleans()) else ((4, 7),):
+        rows.consents.append(_with(consent(None, "grant", owner, controller_id=home), _said(*clocks, None), {"source": "prefs"}))
 
 
 def _objection(draw: st.DrawFn, contest: str, rows: Story, people: tuple[str, str], said: Cells, answered: Cells) -> None:

@@ -132,10 +132,10 @@ class _Question:
     def _withdrawal_reaches(self, no: Event) -> bool:
         """Rule 7 with the setting that narrows withdrawals.
 
-        Read as: narrowed, a withdrawal without controller reaches nobody; a vanished account is the audience's controller's.
+        Read as: a withdrawal without controller is in doubt, and is not narrowed; a vanished account is the audience's controller's.
         """
         controller = self.audience.controller if self.person is None else self.person.facts["controller_id"]
-        here = no.controller is not None and no.controller == controller
+        here = no.controller is None or no.controller == controller
         return self._reaches(no) and (self.rules.withdrawals_group_wide or here)
 
     def _beats_all(self, yes: Event, noes: Iterable[Event]) -> bool:

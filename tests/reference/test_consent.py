@@ -231,7 +231,14 @@ def test_rule_7_config_may_narrow_withdrawals_to_the_events_controller() -> None
     assert ask(accounts=twin, consents=(GRANT, there), withdrawals_group_wide=False) == set()
     assert ask(consents=(GRANT, no(controller_id="c2")), withdrawals_group_wide=False) == set()
     nowhere = ask(accounts=(account(controller_id=None),), consents=(GRANT, no(controller_id=None)), withdrawals_group_wide=False)
-    assert nowhere == {"malformed"}
+    assert nowhere == {"malformed", "consent_withdrawn"}
+
+
+def test_rule_7_a_withdrawal_that_names_no_company_is_not_narrowed() -> None:
+    twin = (account(), account("a2", email="a1@post.se", controller_id="c2"))
+    assert ask(consents=(GRANT, no(controller_id=None)), withdrawals_group_wide=False) == {"consent_withdrawn"}
+    there = no(account_id="a2", controller_id=None)
+    assert ask(accounts=twin, consents=(GRANT, there), withdrawals_group_wide=False) == {"consent_withdrawn"}
 
 
 def test_rule_7_an_invalid_address_still_has_its_own_noes() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, settings
 
 from nestaudience.customers.port import CustomerStore
 from nestaudience.customers.sqlite import SqliteStore
@@ -24,6 +24,7 @@ from nestaudience.screening.screen import screen
 from nestaudience.vocabulary import NO_REASONS, AudienceKey, Reason, reasons_in
 from tests.reference import decide as reference
 from tests.reference import store as reference_store
+from tests.reference.edges import edges
 from tests.reference.strategies import Case, cases
 
 TOKENS = Tokens(b"k" * 32)
@@ -94,15 +95,19 @@ def compare(case: Case, store_of: Callable[[Case, Path], CustomerStore] = in_sql
     for audience in case.audiences:
         expected = reference.decide(case.world, case.rules, audience, case.now, kept)
         answered, funnel = found[audience.key]
-        note(str(audience))
         single = [account_id for account_id in expected if account_id not in twins]
-        assert {key: answered[key] for key in single} == {key: expected[key] for key in single}
+        assert {key: answered[key] for key in single} == {key: expected[key] for key in single}, audience.key
         assert answered.keys() == expected.keys()
         for account_id in expected.keys() & twins:
             assert Reason.MALFORMED in answered[account_id]
             assert answered[account_id] >= expected[account_id] & NO_REASONS
         if not expected.keys() & twins:
             assert funnel == reference.funnel(expected)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in edges().items()])
+def test_worlds_written_by_hand(case: Case) -> None:
+    compare(case)
 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=120)

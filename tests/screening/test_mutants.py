@@ -7,7 +7,8 @@ import pytest
 from tests.machine_mutants import Mutant, mutilated
 from tests.screening.mutants import MUTANTS, hunted
 
-WORLDS, SEEDS = 400, (1, 2, 3)
+WORLDS, SEED = 400, 1
+"""Generated worlds, after those written by hand, in which every mutant of today dies."""
 QUICK = {"a no reaches its own account only", "an unconfirmed grant counts", "a no is as late as its later clock"}
 
 
@@ -18,10 +19,7 @@ QUICK = {"a no reaches its own account only", "an unconfirmed grant counts", "a 
 def test_every_mutant_is_killed(mutant: Mutant, tmp_path: Path) -> None:
     """By a difference in reasons or funnel, and not because the copy does not run."""
     folder = mutilated(mutant, tmp_path)
-    for first in SEEDS:
-        code, said = hunted(folder, WORLDS, first)
-        if code:
-            break
+    code, said = hunted(folder, WORLDS, SEED)
     assert code == 1, "no difference was found"
     assert "AssertionError" in said, said[-2000:]
     assert "test_equals_reference.py" in said

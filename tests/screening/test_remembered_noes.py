@@ -1,5 +1,6 @@
 """A no holds when the store forgets it: what a night remembers of one world, judged on another."""
 
+import hashlib
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from nestaudience.hashing.tokens import Tokens
-from nestaudience.screening.engine import EngineLimits, open_engine
+from nestaudience.screening.engine import EngineLimits, open_engine, prepare, run_file
 from nestaudience.screening.recall import Recall
 from nestaudience.screening.rules import Rules
 from nestaudience.vocabulary import AudienceKey, Reason, Recipient
@@ -167,9 +168,13 @@ def test_of_two_noes_without_a_clock_nobody_knows_which_was_seen() -> None:
 
 
 def test_a_word_has_the_same_number_for_ever() -> None:
-    """Sources are remembered as the engine's numbers: another number after an update would make them strangers."""
+    """Sources are remembered as numbers: another number after an update of the engine would make them strangers."""
+    digest = hashlib.md5("butik-å".encode(), usedforsecurity=False).digest()
     with open_engine(EngineLimits(memory="100MB", threads=1)) as engine:
-        assert engine.execute("SELECT hash('prefs')").fetchall() == [(17378752292637137915,)]
+        prepare(engine, RULES, AUDIENCES, NOW)
+        run_file(engine, "nestaudience.screening", "01_tables.sql")
+        found = engine.execute("SELECT number_of('butik-å'), number_of(NULL)").fetchall()
+    assert found == [(int.from_bytes(digest[8:], "little"), None)]
 
 
 def test_the_old_address_keeps_the_no_after_a_change() -> None:

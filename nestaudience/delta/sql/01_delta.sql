@@ -37,5 +37,6 @@ WITH lost AS (
 SELECT audience_no, digest, list(DISTINCT held_no ORDER BY held_no) AS held_nos, any_value(account_token) AS account_token,
        any_value(person_token) AS person_token, bit_or(coalesce(mask, 0)) AS mask,
        bool_or((coalesce(mask, 0) & getvariable('no_mask')) > 0 OR moved OR owed) AS is_no, bool_or(moved) AS moved, bool_or(owed) AS owed,
+       (bit_or(coalesce(mask, 0)) & r_vanished()) > 0 AS vanished,
        (audience_no, digest) IN (SELECT (audience_no, digest) FROM ordered) AS ordered
 FROM judged GROUP BY audience_no, digest;

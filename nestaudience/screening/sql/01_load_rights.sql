@@ -5,7 +5,7 @@ SELECT s.account_token, s.address_token, hash(event_id), hash(s.account_token, s
        controller_id,
        CASE WHEN action IN ('object', 'lift_objection', 'restrict', 'unrestrict', 'erase', 'close') THEN action END,
        CASE purpose WHEN 'ad_matching' THEN 1 WHEN 'order_analysis' THEN 4 WHEN '*' THEN 6 ELSE 0 END,
-       clock(occurred_at), clock(recorded_at), CASE WHEN s.source IS NOT NULL THEN hash(s.source) END, source_kind.kind, whole(source_seq), coalesce(case_id, '') <> '',
+       clock(occurred_at), clock(recorded_at), coalesce(source_kind.number, number_of(s.source)), source_kind.kind, whole(source_seq), coalesce(case_id, '') <> '',
        event_id IS NULL OR controller_id IS NULL OR coalesce(purpose, '') NOT IN ('ad_matching', 'order_analysis', '*')
        OR coalesce(action, '') NOT IN ('object', 'lift_objection', 'restrict', 'unrestrict', 'erase', 'close')
        OR unreadable(occurred_at, clock(occurred_at)) OR clock(recorded_at) IS NULL OR s.source IS NULL

@@ -87,11 +87,12 @@ SELECT person_token, min(account_token) AS account_token, count(DISTINCT account
 FROM (SELECT person_token, account_token FROM subject WHERE own AND blocking AND person_token IS NOT NULL
       UNION ALL SELECT person_token, account_token FROM known_blocking) GROUP BY person_token;
 
--- Whom each no reaches: its own account, and every account with the same address. A closure stays where it is.
+-- Whom each no reaches: its own account, and every account with the same address. A closure stays where it is. Where withdrawals are narrowed, one
+-- that names no company reaches as if they were not: nobody can say that it was not meant.
 CREATE OR REPLACE TABLE reached AS
 SELECT DISTINCT s.rowid AS subject_no, n.rowid AS no_no FROM no_event n JOIN subject s ON s.account_token = n.account_token
-WHERE n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR kept_controller(s.home) = kept_controller(n.controller)
+WHERE n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR n.controller IS NULL OR kept_controller(s.home) = kept_controller(n.controller)
 UNION
 SELECT s.rowid, n.rowid FROM no_event n JOIN subject s ON s.person_token = n.person_token
 WHERE n.kind <> 'closed'
-  AND (n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR kept_controller(s.home) = kept_controller(n.controller));
+  AND (n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') OR getvariable('group_wide') OR n.controller IS NULL OR kept_controller(s.home) = kept_controller(n.controller));
