@@ -75,13 +75,16 @@ def _named(each: AudienceStatus, audience: Audience | None, remote: RemoteList |
     """The list's own account counts where there is a list: it is the one that holds people."""
     controller = settings.controllers.get(each.audience.partition("/")[0])
     account = audience.ad_account if audience is not None else None
+    transport = (
+        remote.destination if remote is not None else ""
+    )  # made through this one; the configuration may have moved it since
     return Named(
         audience=each.audience,
         name=audience.segment.name if audience is not None else "",
         owner=audience.segment.approval.owner if audience is not None else "",
         controller=controller.legal_name if controller is not None else "",
         recipient=audience.recipient.legal_name if audience is not None else (remote.recipient if remote is not None else ""),
-        destination=remote.destination if remote is not None else (audience.table.destination if audience is not None else ""),
+        destination=audience.table.destination if audience is not None else transport,
         ad_account=remote.ad_account if remote is not None else (account.account_id if account is not None else ""),
         login_account=remote.login_account if remote is not None else (account.login_account_id if account is not None else None),
         code=each.code,

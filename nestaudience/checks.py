@@ -18,7 +18,7 @@ from nestaudience.delta.approvals import (
     sensitive_words,
 )
 from nestaudience.delta.feeds import Facts, feed_problems
-from nestaudience.destinations.port import Account
+from nestaudience.destinations.port import Account, TellsTerms
 from nestaudience.due import due_dates
 from nestaudience.errors import NestAudienceError
 from nestaudience.feed_facts import told_by
@@ -96,18 +96,23 @@ def _log(parts: Parts) -> Iterator[Finding]:
 def _accounts(parts: Parts) -> Iterator[Finding]:
     """Every bound ad account, read once with our credentials, and how many customer lists it holds that are not ours."""
     asked: set[tuple[str, str]] = set()
-    ours = {(remote.destination, remote.list_id) for remote in parts.memory.lists()}
+    ours = {(remote.recipient, remote.list_id) for remote in parts.memory.lists()}
     for audience in parts.settings.audiences.values():
         name, account = audience.table.destination, audience.ad_account
         if name not in parts.destinations or (name, account.account_id) in asked:
             continue
         asked.add((name, account.account_id))
+        destination, asking = parts.destinations[name], Account(account.account_id, account.login_account_id)
         try:
-            lists = parts.destinations[name].lists(Account(account.account_id, account.login_account_id))
+            lists = destination.lists(asking)
+            accepted = not isinstance(destination, TellsTerms) or destination.terms_accepted(asking)
         except NestAudienceError as error:
             yield Finding(f"{name}, account of {audience.controller.key}", error.code, error.next_step, error.exit_code)
             continue
-        foreign = sum((name, facts.list_id) not in ours for facts in lists)
+        if not accepted:
+            missing = destination.error_of("terms_missing", name)
+            yield Finding(f"{name}, account of {audience.controller.key}", missing.code, missing.next_step, missing.exit_code)
+        foreign = sum((audience.recipient.key.value, facts.list_id) not in ours for facts in lists)
         if foreign:
             what = f"{foreign} customer lists that this installation did not make"
             next_step = "find out who fills them and on what basis; nothing here removes anybody from them"

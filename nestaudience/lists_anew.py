@@ -22,7 +22,7 @@ def lists_anew(parts: Parts, run_id: RunId, tools: Tools) -> tuple[list[Audience
     errors: list[NestAudienceError] = []
     down: set[str] = set()
     for remote in parts.memory.lists():
-        if remote.state != RECOVERING or remote.destination in down:
+        if remote.state != RECOVERING or _transport_of(parts, remote) in down:
             continue
         failure: NestAudienceError | None = None
         try:
@@ -37,7 +37,7 @@ def lists_anew(parts: Parts, run_id: RunId, tools: Tools) -> tuple[list[Audience
             raise failure
         errors.append(failure)
         if isinstance(failure, TryAgain) and failure.code != "leased":
-            down.add(remote.destination)
+            down.add(_transport_of(parts, remote))
     if begun:
         errors += _strangers(parts, tools)
     return begun, errors
@@ -56,8 +56,14 @@ def _strangers(parts: Parts, tools: Tools) -> list[NestAudienceError]:
     return errors
 
 
+def _transport_of(parts: Parts, remote: RemoteList) -> str:
+    """The name of the transport that reaches a list today: it may have moved since it was made."""
+    audience = parts.settings.audiences.get(remote.audience)
+    return remote.destination if audience is None else audience.table.destination
+
+
 def _way_to(parts: Parts, remote: RemoteList) -> Destination:
-    name = remote.destination
+    name = _transport_of(parts, remote)
     if name in parts.absent:
         raise parts.absent[name]
     if name not in parts.destinations:

@@ -6,13 +6,16 @@ Secrets are read here, by name, and handed on; they are in no error and no log. 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nestaudience.config.schema import DestinationTable
 from nestaudience.destinations import destination_class
 from nestaudience.destinations.port import Destination
 from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.vocabulary import Environment
+
+if TYPE_CHECKING:  # an SDK is imported when its destination is opened
+    from nestaudience.destinations import google_connection as google
 
 
 def secret(name: str, base: Path) -> str:
@@ -46,9 +49,36 @@ def open_destination(table: DestinationTable, environment: Environment, base: Pa
 
 
 def _google(table: DestinationTable, environment: Environment, base: Path) -> Destination:
+    from nestaudience.destinations.google_connection import GoogleDataManagerSettings
+
+    credentials, endpoint = _google_way(table, environment, base)
+    settings = GoogleDataManagerSettings(credentials, _terms(table), endpoint, timeout_seconds=table.timeout_seconds)
+    opened: Destination = destination_class(table.name)(settings)
+    return opened
+
+
+def _google_ads(table: DestinationTable, environment: Environment, base: Path) -> Destination:
+    from nestaudience.destinations.google_ads_connection import NEWEST, VERSIONS, GoogleAdsSettings
+
+    version = table.api_version or NEWEST
+    if version not in VERSIONS:
+        raise NeedsFix("api_version", f"{table.name}.api_version", f"the installed library speaks {', '.join(VERSIONS)}")
+    credentials, endpoint = _google_way(table, environment, base)
+    settings = GoogleAdsSettings(credentials, _terms(table), endpoint, version, timeout_seconds=table.timeout_seconds)
+    opened: Destination = destination_class(table.name)(settings)
+    return opened
+
+
+def _terms(table: DestinationTable) -> bool:
+    return table.terms_accepted_by is not None and table.terms_accepted_on is not None
+
+
+def _google_way(
+    table: DestinationTable, environment: Environment, base: Path
+) -> tuple["google.ServiceAccountFile | google.ApplicationDefault | google.SandboxToken", "google.SandboxEndpoint | None"]:
+    """The credentials, and the endpoint in the sandbox."""
     from nestaudience.destinations import google_connection as google
 
-    terms = table.terms_accepted_by is not None and table.terms_accepted_on is not None
     if environment is Environment.SANDBOX:
         if table.endpoint is None or table.certificate is None or table.credentials is None:
             raise NeedsFix("sandbox_endpoint", table.name, "name endpoint, certificate and credentials of the sandbox")
@@ -59,21 +89,12 @@ def _google(table: DestinationTable, environment: Environment, base: Path) -> De
             endpoint = None
         if endpoint is None:
             raise NeedsFix("sandbox_endpoint", table.name, "the sandbox is on this machine: name it as localhost:PORT")
-        settings = google.GoogleDataManagerSettings(
-            google.SandboxToken(secret(table.credentials, base)),
-            terms,
-            endpoint,
-            timeout_seconds=table.timeout_seconds,
-        )
-    else:
-        source: google.ServiceAccountFile | google.ApplicationDefault = google.ApplicationDefault()
-        if table.credentials is not None:
-            kind, _, place = table.credentials.partition(":")
-            path = secret(table.credentials, base) if kind == "env" else place
-            source = google.ServiceAccountFile(base / path)
-        settings = google.GoogleDataManagerSettings(source, terms, timeout_seconds=table.timeout_seconds)
-    opened: Destination = destination_class(table.name)(settings)
-    return opened
+        return google.SandboxToken(secret(table.credentials, base)), endpoint
+    if table.credentials is None:
+        return google.ApplicationDefault(), None
+    kind, _, place = table.credentials.partition(":")
+    path = secret(table.credentials, base) if kind == "env" else place
+    return google.ServiceAccountFile(base / path), None
 
 
 def _meta(table: DestinationTable, environment: Environment, base: Path) -> Destination:
@@ -92,7 +113,7 @@ def _meta(table: DestinationTable, environment: Environment, base: Path) -> Dest
         raise NeedsFix("secret_unusable", f"{table.name}.{fault}", "a secret of Meta is printable characters without spaces")
     settings = meta.MetaSettings(
         token,
-        terms_accepted=table.terms_accepted_by is not None and table.terms_accepted_on is not None,
+        terms_accepted=_terms(table),
         app_secret=app_secret,
         api_version=table.api_version,
         endpoint=None if table.endpoint is None else f"http://{table.endpoint}",
@@ -103,6 +124,7 @@ def _meta(table: DestinationTable, environment: Environment, base: Path) -> Dest
 
 
 _OPENING: Final[dict[str, Callable[[DestinationTable, Environment, Path], Destination]]] = {
+    "google_ads": _google_ads,
     "google_data_manager": _google,
     "meta": _meta,
 }

@@ -197,6 +197,7 @@ KEYS_ARE_REVEALED_IN = {
 FENCES = {
     "flows/fence.py": 1,
     "nestaudience/cli/options.py": 1,
+    "nestaudience/destinations/google_ads.py": 1,
     "nestaudience/destinations/google_data_manager.py": 1,
     "nestaudience/destinations/meta.py": 1,
 }

@@ -1,14 +1,19 @@
-"""From the configuration's words to an opened Meta destination: what it is told, and what stops it. Google's is held by the flows."""
+"""From the configuration's words to an opened destination: what it is told, and what stops it. Data Manager is held by the flows."""
 
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from nestaudience.config.schema import DestinationTable
+from nestaudience.destinations.google_ads import GoogleAds
+from nestaudience.destinations.google_ads_versions import NEWEST
 from nestaudience.destinations.meta import Meta
-from nestaudience.destinations.port import Account
+from nestaudience.destinations.port import Account, Destination
 from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
+from nestaudience.sandbox.certificates import make_loopback_certificates
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.meta_graph import MetaSandbox
 from nestaudience.sandbox.meta_state import MetaAccount
@@ -76,3 +81,47 @@ def test_it_reaches_the_sandbox(base: Path) -> None:
         meta = opened(base, app_secret="file:app", endpoint=sandbox.endpoint)
         assert meta.lists(Account("1112223333")) == ()
         meta.close()
+
+
+def google_ads(base: Path, environment: Environment = Environment.SANDBOX, **changed: object) -> Destination:
+    (base / "ca.pem").write_bytes(make_loopback_certificates().ca_pem)
+    fields: dict[str, object] = {"name": "google_ads", "endpoint": "localhost:1", "certificate": "ca.pem"}
+    return open_destination(table(**fields | changed), environment, base)
+
+
+def test_google_ads_is_told_what_the_configuration_says(base: Path) -> None:
+    told = google_ads(base, api_version="v25", terms_accepted_by="Anna", terms_accepted_on=date(2026, 1, 1))
+    assert isinstance(told, GoogleAds)
+    settings = told._settings
+    assert (settings.api_version, settings.timeout_seconds, settings.terms_accepted) == ("v25", 7, True)
+    assert settings.endpoint is not None
+    assert settings.endpoint.target == "localhost:1"
+    plain = google_ads(base)
+    assert isinstance(plain, GoogleAds)
+    assert (plain._settings.api_version, plain._settings.terms_accepted) == (NEWEST, False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "changed", "kind", "code"),
+    [
+        (Environment.SANDBOX, {"api_version": "v22"}, NeedsFix, "api_version"),
+        (Environment.SANDBOX, {"endpoint": "googleads.googleapis.com:443"}, NeedsFix, "sandbox_endpoint"),
+        (Environment.SANDBOX, {"certificate": None}, NeedsFix, "sandbox_endpoint"),
+        (Environment.SANDBOX, {"credentials": "file:no-such-file"}, NeedsFix, "secret_missing"),
+        (Environment.PRODUCTION, {}, MustStop, "endpoint_override"),
+        (Environment.PRODUCTION, {"endpoint": None, "credentials": "file:token"}, NeedsFix, "credentials_unusable"),
+    ],
+)
+def test_what_stops_google_ads(
+    base: Path, environment: Environment, changed: dict[str, object], kind: type[NestAudienceError], code: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        google_ads(base, environment, **changed)
+    assert caught.value.code == code
+    assert caught.value.__context__ is None
+
+
+def test_the_library_of_google_ads_is_loaded_only_when_it_is_configured() -> None:
+    program = "import sys, nestaudience.wiring, nestaudience.destinations.google_data_manager; print('google.ads.googleads' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "False"

@@ -58,7 +58,7 @@ class Site:
         self.world.sandbox.revoke(self.world.sandbox.token)
 
     def renew(self) -> None:
-        self.world.sandbox._state.revoked.clear()
+        self.world.sandbox.state.revoked.clear()
 
 
 def secret(world: LaterWorld, name: str, value: str) -> str:

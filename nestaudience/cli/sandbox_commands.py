@@ -26,9 +26,16 @@ def sandbox(
     port: Annotated[
         int,
         typer.Option(
-            help="The port on this machine for Google's stand-in, Meta's takes the next; 0 takes free ones.", min=0, max=65534
+            help="The port on this machine for Google's stand-in, Meta's takes the next; 0 takes free ones.", min=0, max=65533
         ),
     ] = 50551,
+    google_ads: Annotated[
+        bool,
+        typer.Option(
+            "--google-ads",
+            help="Let the Google Ads API be there as well, on the port after Meta's: another way to Google's lists.",
+        ),
+    ] = False,
     lists: Annotated[
         bool, typer.Option("--lists", help="Ask the sandbox that runs in this folder what each list holds.")
     ] = False,
@@ -39,10 +46,10 @@ def sandbox(
         if lists:
             _show_lists(folder, as_json=as_json)
         else:
-            _serve(folder, accounts, port)
+            _serve(folder, accounts, port, google_ads=google_ads)
 
 
-def _serve(folder: Path, accounts: int, port: int) -> None:
+def _serve(folder: Path, accounts: int, port: int, *, google_ads: bool) -> None:
     from nestaudience.sandbox import site
     from nestaudience.sandbox.clock import SandboxClock
     from nestaudience.sandbox.world import build_store, reload_store
@@ -57,6 +64,11 @@ def _serve(folder: Path, accounts: int, port: int) -> None:
         else:
             build_store(place.store, seed=1, accounts=accounts, now=now)
         site.publish(folder, platforms)
+        if google_ads:
+            endpoint = platforms.open_google_ads(folder, port=port + 2 if port else 0, takes=APPLY_AFTER)
+            output.say(
+                f"The Google Ads API's stand-in answers at {endpoint}; its certificate is sandbox/ads-ca.pem, its token Google's."
+            )
         output.say(f"Google's stand-in answers at {platforms.google.endpoint}, Meta's at {platforms.meta.endpoint}.")
         output.say("Stop them with Ctrl-C; they forget their lists then.")
         output.say(

@@ -1,5 +1,6 @@
 """What must hold between the tables of a configuration, and which audiences a wrong entry stops. It reads no file."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -7,11 +8,13 @@ from nestaudience.config.forms import DISCLOSED_INPUTS
 from nestaudience.config.policy import INPUTS_OF
 from nestaudience.config.reader import Reader
 from nestaudience.config.schema import RECIPIENT_OF, STOPS_NOTHING, Document
-from nestaudience.vocabulary import AudienceKey, Environment, Purpose
+from nestaudience.vocabulary import AudienceKey, Environment, Purpose, Recipient
 
 _LOOPBACK: Final = ("localhost:", "127.0.0.1:", "[::1]:")
 LONGEST_AT_META: Final = 180
 """Days: developers.facebook.com/documentation/ads-commerce/marketing-api/reference/custom-audience (read 2026-11)."""
+_VERSIONS: Final = {"google_ads": r"v[0-9]+", "meta": r"v[0-9]+\.[0-9]"}
+_VERSION_REMEDY: Final = "write it as the platform does: v26 for google_ads, v26.0 for meta; google_data_manager has none"
 _NO_CONTROLLER: Final = ("no such controller in this file", "add it, or correct the key")
 _KEYS: Final = {
     "controllers": ("key",),
@@ -91,11 +94,11 @@ def _check_ad_account(reader: Reader, n: int, account: Any, known: set[str]) -> 
 
 def _check_owners(reader: Reader) -> None:
     """An ad account belongs to one company: otherwise the one's people would reach the other."""
-    owners: dict[tuple[str, str], set[str]] = {}
+    owners: dict[tuple[Recipient, str], set[str]] = {}
     for account in reader.lists["ad_accounts"].values():
-        owners.setdefault((account.destination, account.account_id), set()).add(account.controller)
+        owners.setdefault((RECIPIENT_OF[account.destination], account.account_id), set()).add(account.controller)
     for n, account in reader.lists["ad_accounts"].items():
-        if len(owners[account.destination, account.account_id]) > 1:
+        if len(owners[RECIPIENT_OF[account.destination], account.account_id]) > 1:
             place, what = f"ad_accounts[{n}].account_id", "one ad account for two companies"
             reader.add(place, what, "give each company the number of its own", ("ad_accounts", n))
 
@@ -108,6 +111,9 @@ def _check_audience(reader: Reader, n: int, audience: Any, _known: set[str]) -> 
 
 def _check_destination(reader: Reader, n: int, destination: Any, _known: set[str]) -> None:
     place, item = f"destinations[{n}]", ("destinations", n)
+    version = destination.api_version
+    if version is not None and re.fullmatch(_VERSIONS.get(destination.name, "never"), version) is None:
+        reader.add(f"{place}.api_version", "no version of this platform's", _VERSION_REMEDY, item)
     sandbox = reader.environment is Environment.SANDBOX
     if destination.endpoint is not None and not sandbox:
         reader.add(f"{place}.endpoint", "an endpoint may be overridden in the sandbox only", "take it out", item)

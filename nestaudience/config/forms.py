@@ -10,7 +10,7 @@ Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./
 """The number of a document or case kept elsewhere."""
 SecretName = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:.+)$")]
 """Where a secret lies: `env:NAME` or `file:PATH`. Never the secret."""
-DestinationName = Literal["google_data_manager", "meta"]
+DestinationName = Literal["google_ads", "google_data_manager", "meta"]
 """The transports that a configuration may name."""
 MailAddress = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}$")]
 """An address of the people who look after the system."""

@@ -179,12 +179,12 @@ class DestinationTable(_Table):
     """A service account's key file (Google; left out, the machine's own identity is used), or the token of a system user (Meta)."""
     app_secret: SecretName | None = None
     """Meta: the secret of the app, for the proof that goes with each call."""
-    api_version: Annotated[str, StringConstraints(pattern=r"^v[0-9]{1,3}\.[0-9]$")] | None = None
-    """Meta: the version of the API; left out, the one that the SDK was made for."""
+    api_version: Annotated[str, StringConstraints(pattern=r"^v[0-9]{1,3}(\.[0-9])?$")] | None = None
+    """Meta (`v26.0`) and Google Ads (`v26`): the version of the API; left out, the one that the SDK was made for."""
     endpoint: str | None = None
     certificate: str | None = None
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 120
-    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 10_000
+    batch_size: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """How many people a request may hold; the platform's own limit holds as well."""
     removals_every_minutes: Annotated[int, Field(ge=5, le=720)] = 60
     """How often noes are sent between the nights."""
@@ -239,8 +239,12 @@ class AudienceTable(_Table):
     """By what people are known there. Anything else than digests of e-mail addresses is refused."""
 
 
-RECIPIENT_OF: Final[dict[str, Recipient]] = {"google_data_manager": Recipient.GOOGLE, "meta": Recipient.META}
-"""Which recipient a destination reaches."""
+RECIPIENT_OF: Final[dict[str, Recipient]] = {
+    "google_ads": Recipient.GOOGLE,
+    "google_data_manager": Recipient.GOOGLE,
+    "meta": Recipient.META,
+}
+"""Which recipient a destination reaches. An audience may move from one to another of the same recipient: its list stays."""
 
 LISTS: Final[dict[str, type[_Table]]] = {
     "controllers": Controller,

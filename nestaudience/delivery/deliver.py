@@ -49,7 +49,7 @@ from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.keys import KeyRing, Randomness
 from nestaudience.ledger.log import TransferLog, keep_batch_leaves
-from nestaudience.ledger.memory import Memory, RemoteList
+from nestaudience.ledger.memory import Memory, RemoteList, sent_through
 from nestaudience.ledger.merkle import root_of
 from nestaudience.vocabulary import Operation, Recipient
 
@@ -301,7 +301,7 @@ class Delivery:
         match receipt:
             case Accepted(request_id, settlement):
                 fields |= {"outcome": "accepted", "request_id": request_id}
-                values = {"state": "accepted", "request_id": request_id}
+                values = {"state": "accepted", "request_id": sent_through(self._line.destination.name, request_id)}
                 known = None if settlement is None else answer_of(settlement, count)
             case Refused(code):
                 fields |= {"outcome": "refused", "code": code}

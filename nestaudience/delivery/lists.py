@@ -115,7 +115,7 @@ def begin_anew(remote: RemoteList, audience: Audience | None, destination: Desti
     account = Account(remote.ad_account, remote.login_account)
     target = Target(account, remote.list_id)
     places = {(account, remote.code)}
-    if audience is not None and audience.table.destination == remote.destination:
+    if audience is not None:
         own = Account(audience.ad_account.account_id, audience.ad_account.login_account_id)
         places.add((own, code_of(audience, tools.keys)))
     entries = []

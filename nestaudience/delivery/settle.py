@@ -56,19 +56,19 @@ def ask(
     waiting = 0
     unreachable: set[str] = set()
     for batch in memory.batches(frozenset({"accepted"})):
-        remote = lists[batch.list_no]
-        destination = destinations.get(remote.destination)
+        name = batch.destination or lists[batch.list_no].destination  # a list may have moved since
+        destination = destinations.get(name)
         stopping = interrupted()
         if stopping and not any(error.code == "interrupted" for error in errors):
             errors.append(interruption("settling"))
-        if stopping or destination is None or remote.destination in unreachable:
+        if stopping or destination is None or name in unreachable:
             waiting += 1
             continue
         try:
             settlement = destination.status(batch.request_id, batch.operation, sent_at=_time(batch.sent_at), now=now)
         except NestAudienceError as error:
             errors.append(error.with_traceback(None))
-            unreachable.add(remote.destination)
+            unreachable.add(name)
             waiting += 1
             continue
         answer = answer_of(settlement, batch.people)

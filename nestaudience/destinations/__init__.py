@@ -6,6 +6,7 @@ from typing import Final
 from nestaudience.errors import NeedsFix
 
 DESTINATIONS: Final[dict[str, str]] = {
+    "google_ads": "nestaudience.destinations.google_ads:GoogleAds",
     "google_data_manager": "nestaudience.destinations.google_data_manager:GoogleDataManager",
     "meta": "nestaudience.destinations.meta:Meta",
 }

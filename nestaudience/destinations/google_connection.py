@@ -115,16 +115,16 @@ def connect(settings: GoogleDataManagerSettings) -> Clients:
         return Clients(
             dm.IngestionServiceClient(
                 transport=dm.IngestionServiceClient.get_transport_class("grpc")(
-                    channel=_channel(settings.endpoint, settings.credentials)
+                    channel=loopback_channel(settings.endpoint, settings.credentials)
                 )
             ),
             dm.UserListServiceClient(
                 transport=dm.UserListServiceClient.get_transport_class("grpc")(
-                    channel=_channel(settings.endpoint, settings.credentials)
+                    channel=loopback_channel(settings.endpoint, settings.credentials)
                 )
             ),
         )
-    credentials = _load(settings.credentials)
+    credentials = load_credentials(settings.credentials, SCOPE)
     if credentials is None:
         raise remedy_of("credentials_unusable").raised("credentials_unusable", "google_data_manager.credentials")
     # The endpoint is named so that no variable of the environment can choose another.
@@ -135,17 +135,17 @@ def connect(settings: GoogleDataManagerSettings) -> Clients:
     )
 
 
-def _load(source: ServiceAccountFile | ApplicationDefault | SandboxToken) -> Any:
-    """Credentials of the SDK's kind, or None when they cannot be had."""
+def load_credentials(source: ServiceAccountFile | ApplicationDefault | SandboxToken, scope: str) -> Any:
+    """Credentials of the SDK's kind for one API, or None when they cannot be had."""
     try:
         if isinstance(source, ServiceAccountFile):
-            return service_account.Credentials.from_service_account_file(str(source.path), scopes=[SCOPE])  # type: ignore[no-untyped-call]
-        return google.auth.default(scopes=[SCOPE])[0]
+            return service_account.Credentials.from_service_account_file(str(source.path), scopes=[scope])  # type: ignore[no-untyped-call]
+        return google.auth.default(scopes=[scope])[0]
     except (OSError, ValueError, GoogleAuthError):
         return None
 
 
-def _channel(endpoint: SandboxEndpoint, credentials: SandboxToken) -> grpc.Channel:
+def loopback_channel(endpoint: SandboxEndpoint, credentials: SandboxToken) -> grpc.Channel:
     """A TLS channel that trusts one CA only and carries the token; message sizes as the SDK sets them, and no proxy."""
     secure = grpc.composite_channel_credentials(
         grpc.ssl_channel_credentials(root_certificates=endpoint.ca_pem), grpc.access_token_call_credentials(credentials.token)
@@ -154,7 +154,7 @@ def _channel(endpoint: SandboxEndpoint, credentials: SandboxToken) -> grpc.Chann
     return grpc.secure_channel(endpoint.target, secure, options=options)
 
 
-_LOUD: Final = ("google.ads.datamanager_v1", "google.api_core", "google.auth", "grpc")
+_LOUD: Final = ("google.ads.datamanager_v1", "google.ads.googleads", "google.api_core", "google.auth", "grpc")
 
 
 def silence() -> None:

@@ -7,7 +7,7 @@ so that the wire guard can look at the exact message: `prepare` builds it, `send
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nestaudience.errors import NestAudienceError
 from nestaudience.hashing.digests import Digests
@@ -164,6 +164,14 @@ class ListFacts:
     size: int | None
     match_rate: int | None
     closing_reason: str | None
+
+
+@runtime_checkable
+class TellsTerms(Protocol):
+    """A destination whose platform says whether an account accepted its terms for customer data."""
+
+    def terms_accepted(self, account: Account) -> bool:
+        """What the platform says. Raises as the methods of `Destination` do."""
 
 
 class Destination(Protocol):

@@ -55,7 +55,9 @@ class RemoteList:
 
 @dataclass(frozen=True, slots=True)
 class SentBatch:
-    """One request as remembered. Times are UTC text, empty until known."""
+    """One request as remembered. Times are UTC text, empty until known. `destination` is the transport that took it, empty until one did, and in
+    rows from before lists could move between transports: then it is the list's own.
+    """
 
     batch_no: int
     batch_id: bytes
@@ -69,6 +71,7 @@ class SentBatch:
     request_id: str
     rejected: int
     attempt: int
+    destination: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,4 +391,12 @@ def _remote_list(row: Any) -> RemoteList:
 
 def _sent_batch(row: Any) -> SentBatch:
     values = {name: value for name, value in row._mapping.items() if name in SentBatch.__dataclass_fields__}  # noqa: SLF001
-    return SentBatch(**{**values, "operation": Operation(values["operation"])})
+    destination, _, request_id = values["request_id"].rpartition(" ")
+    return SentBatch(
+        **values | {"operation": Operation(values["operation"]), "destination": destination, "request_id": request_id}
+    )
+
+
+def sent_through(destination: str, request_id: str) -> str:
+    """How the ledger remembers an accepted request: the transport that took it, and the platform's own id, which has no spaces."""
+    return f"{destination} {request_id}"

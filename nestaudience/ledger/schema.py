@@ -84,7 +84,8 @@ BATCH: Final = sa.Table(
     sa.Column("master_key", sa.Text, nullable=False),
 )
 """The state of one request, and so of everybody in it: `prepared` (perhaps sent), `accepted`, `confirmed`, `partly`, `refused`, `unknown`,
-`lapsed`. Times are UTC text; `settled_at` and `request_id` are empty until known. Key columns hold key ids."""
+`lapsed`. Times are UTC text; `settled_at` and `request_id` are empty until known; `request_id` is the transport's name, a space and the platform's
+own id, in older rows the id alone. Key columns hold key ids."""
 
 MEMBERSHIP: Final = sa.Table(
     "membership",

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Event, RLock
+from threading import Event
 from types import TracebackType
 from typing import Any, Final
 
@@ -57,7 +57,8 @@ class DataManagerSandbox:
 
     `accounts`: ad accounts by id; a test may change them while it runs. `apply_after`: how long an accepted request takes
     (changeable; it holds for requests accepted from then on). `port` 0 takes a free one. `token`: the bearer token, random when
-    it is not given. With `keep_requests` the bytes of every request are kept in `received`. `faults` makes calls fail.
+    it is not given. With `keep_requests` the bytes of every request are kept in `received`. `faults` makes calls fail. `state` may be
+    given to a `GoogleAdsSandbox`: both ways lead to the same accounts.
     """
 
     def __init__(
@@ -79,9 +80,9 @@ class DataManagerSandbox:
         self._keep_requests = keep_requests
         self._port = port
         self._certificates = make_loopback_certificates()
-        self._state = GoogleState(accounts, clock, self.token)
+        self.state = GoogleState(accounts, clock, self.token)
         self._seen: Counter[str] = Counter()
-        self._lock = RLock()
+        self._lock = self.state.lock
         self._stopping = Event()
         self._server: grpc.Server | None = None
 
@@ -140,43 +141,43 @@ class DataManagerSandbox:
     def members(self, account_id: str, list_id: str) -> frozenset[str]:
         """Who is on a list now, as lower-case hex; empty when there is no such list. Requests that are due are applied first."""
         with self._lock:
-            self._state.catch_up()
-            remote = self._state.lists.get(account_id, {}).get(list_id)
+            self.state.catch_up()
+            remote = self.state.lists.get(account_id, {}).get(list_id)
             return frozenset() if remote is None else remote.current(self.clock.now())
 
     def lists(self, account_id: str) -> list[RemoteList]:
         """The lists of an account, in the order in which they were made."""
         with self._lock:
-            self._state.catch_up()
-            return list(self._state.lists.get(account_id, {}).values())
+            self.state.catch_up()
+            return list(self.state.lists.get(account_id, {}).values())
 
     def advance(self, by: timedelta) -> None:
         """Move the clock, and apply what became due."""
         self.clock.advance(by)
         with self._lock:
-            self._state.catch_up()
+            self.state.catch_up()
 
     def add_list(self, account_id: str, remote: RemoteList) -> RemoteList:
         """Put a list into an account from outside, as a person in Google's own pages would."""
         with self._lock:
-            return self._state.add_list(account_id, remote)
+            return self.state.add_list(account_id, remote)
 
     def close_list(self, account_id: str, list_id: str) -> None:
         """Close a list as Google closes one that no campaign used: nobody is added any more."""
         with self._lock:
-            remote = self._state.lists[account_id][list_id]
+            remote = self.state.lists[account_id][list_id]
             remote.open, remote.closed_as_unused = False, True
 
     def drop_list(self, account_id: str, list_id: str) -> None:
         """Delete a list from outside, with everybody on it."""
         with self._lock:
-            self._state.catch_up()
-            del self._state.lists[account_id][list_id]
+            self.state.catch_up()
+            del self.state.lists[account_id][list_id]
 
     def revoke(self, token: str) -> None:
         """Let a token be unknown from now on."""
         with self._lock:
-            self._state.revoked.add(token)
+            self.state.revoked.add(token)
 
     def _handler(self, method: str) -> Any:
         return grpc.unary_unary_rpc_method_handler(lambda raw, context: self._serve(method, raw, context))
@@ -191,7 +192,7 @@ class DataManagerSandbox:
             self._before(fault, context)
         token, login_id = _credentials(context)
         with self._lock:
-            self._state.catch_up()
+            self.state.catch_up()
             answer = self._decide(method, raw, token, login_id)
         if fault is not None and fault.kind is FaultKind.ANSWER_LOST_AFTER_EFFECT:
             context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
@@ -202,16 +203,16 @@ class DataManagerSandbox:
         return bytes(answer)
 
     def _decide(self, method: str, raw: bytes, token: str, login_id: str | None) -> bytes | Refusal:
-        if not self._state.knows(token):
+        if not self.state.knows(token):
             return unauthenticated()
         service, write = _METHODS[method]
-        broken = self._state.over_quota("Ingestion" if service == INGESTION else "Management", write=write)
+        broken = self.state.over_quota("Ingestion" if service == INGESTION else "Management", write=write)
         if broken is not None:
             return exhausted(broken)
         return self._ask(method)(raw, token, login_id)
 
     def _ask(self, method: str) -> Callable[[bytes, str, str | None], bytes | Refusal]:
-        state, after = self._state, self.apply_after
+        state, after = self.state, self.apply_after
         asked: dict[str, Callable[[bytes, str, str | None], bytes | Refusal]] = {
             "IngestAudienceMembers": lambda raw, token, _: google_ingestion.take_members(
                 state, raw, token, addition=True, apply_after=after

@@ -1,12 +1,13 @@
-"""What the local Data Manager remembers: accounts, lists, members, requests on their way, and quotas.
+"""What the local Google remembers, for both ways in: accounts, lists, members, requests on their way, and Data Manager's quotas.
 
 It speaks no protocol. Time comes from the sandbox's clock; requests are applied when somebody looks and their time has come, in
-the order of their times. The caller holds a lock.
+the order of their times. The caller holds its lock.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from threading import RLock
 from typing import Final, NamedTuple
 
 from google.ads import datamanager_v1 as dm
@@ -97,6 +98,7 @@ class GoogleState:
     def __init__(self, accounts: dict[str, SandboxAccount], clock: SandboxClock, own_token: str) -> None:
         self.accounts = accounts
         self.clock = clock
+        self.lock = RLock()
         self.own_token = own_token
         self.revoked: set[str] = set()
         self.lists: dict[str, dict[str, RemoteList]] = {account_id: {} for account_id in accounts}

@@ -79,6 +79,15 @@ class Platforms:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def open_google_ads(self, folder: Path, *, port: int = 0, takes: timedelta = GOOGLE_TAKES) -> str:
+        """Start the other way to Google's lists, and write its certificate into the folder; its endpoint. It stops with the rest."""
+        from nestaudience.sandbox.google_ads import GoogleAdsSandbox  # its SDK is large, and few use it
+
+        ads = self._stack.enter_context(GoogleAdsSandbox(self.google.state, takes, port))
+        (folder / "sandbox" / "ads-ca.pem").write_bytes(ads.ca_pem)
+        (folder / "sandbox" / "ads-endpoint").write_text(ads.endpoint)
+        return ads.endpoint
+
     def members(self) -> dict[tuple[str, str, str], frozenset[str]]:
         """(platform, ad account, list's name) -> who is on it now, as lower-case hex."""
         held = {}

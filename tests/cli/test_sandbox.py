@@ -19,14 +19,14 @@ def test_it_serves_another_terminal_until_interrupted(tmp_path: Path) -> None:
     folder = tmp_path / "site"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(
-        nestaudience("sandbox", "--folder", str(folder), "--accounts", "600", "--port", "0"),
+        nestaudience("sandbox", "--folder", str(folder), "--accounts", "600", "--port", "0", "--google-ads"),
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
         deadline = time.monotonic() + 60
-        while not (folder / "sandbox" / "meta-endpoint").exists() and time.monotonic() < deadline:
+        while not (folder / "sandbox" / "ads-endpoint").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         asked = subprocess.run(
             nestaudience("sandbox", "--folder", str(folder), "--lists", "--json"),
@@ -49,6 +49,8 @@ def test_it_serves_another_terminal_until_interrupted(tmp_path: Path) -> None:
         told, _ = server.communicate(timeout=30)
     assert server.returncode == 0
     assert "plan --config" in told
+    assert (folder / "sandbox" / "ads-endpoint").read_text() in told
+    assert (folder / "sandbox" / "ads-ca.pem").read_bytes() != (folder / "sandbox" / "ca.pem").read_bytes()
 
 
 def test_asking_a_folder_where_none_runs_says_what_to_do(tmp_path: Path) -> None:

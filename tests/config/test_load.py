@@ -366,3 +366,31 @@ def test_alerts_may_be_left_out() -> None:
     assert found.problems == ()
     assert (found.alerts.night_by, found.alerts.removal_hours, found.alerts.repeat_hours) == ("05:00", 6, 24)
     assert from_document(document() | {"alerts": {"smtp": SMTP}}).problems == ()
+
+
+def test_an_ad_account_is_one_companys_whichever_way_leads_there() -> None:
+    """Both destinations reach the same Google: a second company may not have the account by the other way."""
+    found = document()
+    ads = {**found["destinations"][0], "name": "google_ads"}
+    found["destinations"].append(ads)
+    own = {**found["ad_accounts"][0], "destination": "google_ads"}
+    found["ad_accounts"].append(own)
+    assert from_document(found).problems == ()
+    found["ad_accounts"][-1] = {**own, "controller": "hemkraft"}
+    told = problems(from_document(found))
+    assert told["ad_accounts[3].account_id"] == "one ad account for two companies"
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "good"),
+    [
+        ("google_ads", "v26", True),
+        ("google_ads", "v26.0", False),
+        ("google_data_manager", "v26", False),
+    ],
+)
+def test_a_version_has_the_form_of_its_platform(name: str, version: str, good: bool) -> None:
+    found = document()
+    found["destinations"].append({**found["destinations"][0], "name": name, "api_version": version})
+    told = problems(from_document(found))
+    assert ("destinations[1].api_version" not in told) is good

@@ -17,6 +17,8 @@ import pytest
 from machine_platform import Platform
 
 from nestaudience.destinations import DESTINATIONS, destination_class
+from nestaudience.destinations.google_ads import GoogleAds
+from nestaudience.destinations.google_ads_connection import GoogleAdsSettings
 from nestaudience.destinations.google_connection import GoogleDataManagerSettings, SandboxEndpoint, SandboxToken
 from nestaudience.destinations.google_data_manager import GoogleDataManager
 from nestaudience.destinations.meta import Meta
@@ -40,7 +42,8 @@ from nestaudience.hashing.digests import Digests
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.faults import Fault, FaultKind
-from nestaudience.sandbox.google_state import SandboxAccount
+from nestaudience.sandbox.google_ads import GoogleAdsSandbox
+from nestaudience.sandbox.google_state import GoogleState, SandboxAccount
 from nestaudience.sandbox.meta_graph import MetaSandbox
 from nestaudience.sandbox.meta_state import MetaAccount
 from nestaudience.vocabulary import Operation, Recipient
@@ -101,6 +104,40 @@ def google_data_manager() -> Iterator[Harness]:
             fail_reads=fail_reads,
             lock_out=lambda: sandbox.revoke(sandbox.token),
             unknown_request=lambda target: "t-nobody",
+            waits=waits,
+        )
+        destination.close()
+
+
+def google_ads() -> Iterator[Harness]:
+    """A job is three calls; the one that has an effect is the run, so that it is what counts as a write here, and what fails."""
+    clock = SandboxClock(START)
+    accounts = {"1112223333": SandboxAccount(), "4445556666": SandboxAccount(tokens=frozenset({"somebody-else"}))}
+    kinds = {"before": FaultKind.ANSWER_LOST_BEFORE_EFFECT, "after": FaultKind.ANSWER_LOST_AFTER_EFFECT}
+    writes = ("RunOfflineUserDataJob", "MutateUserLists")
+
+    def fail_writes(when: str) -> None:
+        for method in writes:
+            sandbox.faults.add(Fault(method, kinds[when]))
+
+    state = GoogleState(accounts, clock, "a-token")
+    with GoogleAdsSandbox(state) as sandbox:
+        endpoint = SandboxEndpoint(sandbox.endpoint, sandbox.ca_pem)
+        waits: list[float] = []
+        destination = GoogleAds(GoogleAdsSettings(SandboxToken("a-token"), True, endpoint), sleep=waits.append)
+        yield Harness(
+            destination,
+            Account("1112223333"),
+            Account("4445556666"),
+            now=clock.now,
+            settle=lambda: sandbox.advance(timedelta(hours=1)),
+            held=lambda target: sandbox.members(target.account.account_id, target.list_id),
+            writes=lambda: sum(sandbox.seen(method) for method in writes),
+            drop=lambda target: state.lists[target.account.account_id].pop(target.list_id),
+            fail_writes=fail_writes,
+            fail_reads=lambda count: sandbox.faults.add(Fault("SearchStream", FaultKind.UNAVAILABLE, count)),
+            lock_out=lambda: state.revoked.add("a-token"),
+            unknown_request=lambda target: f"customers/{target.account.account_id}/offlineUserDataJobs/4711?taken=1",
             waits=waits,
         )
         destination.close()
@@ -179,7 +216,11 @@ def in_memory(recipient: Recipient, *, at_once: bool) -> Iterator[Harness]:
     )
 
 
-HARNESSES: dict[str, Callable[[], Iterator[Harness]]] = {"google_data_manager": google_data_manager, "meta": meta}
+HARNESSES: dict[str, Callable[[], Iterator[Harness]]] = {
+    "google_ads": google_ads,
+    "google_data_manager": google_data_manager,
+    "meta": meta,
+}
 DOUBLES: dict[str, Callable[[], Iterator[Harness]]] = {
     "double_asked_later": lambda: in_memory(Recipient.GOOGLE, at_once=False),
     "double_at_once": lambda: in_memory(Recipient.META, at_once=True),

@@ -180,7 +180,7 @@ def test_b24_quotas(sandbox: DataManagerSandbox, google: Clients) -> None:
 
 
 def test_b24_daily_quota(sandbox: DataManagerSandbox) -> None:
-    state = sandbox._state
+    state = sandbox.state
     for minute in range(400):
         for _ in range(250):
             assert state.over_quota("Ingestion", write=True) is None
