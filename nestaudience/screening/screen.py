@@ -68,7 +68,7 @@ KNOWN_NO_SCHEMA: Final = pa.schema(
 )
 _SOURCE_SCHEMA: Final = pa.schema([("name", pa.string())])
 _LABELS: Final = (
-    "CREATE OR REPLACE TABLE source_name AS SELECT hash(name) AS source, left(sha256('source' || name), 16) AS label FROM source;"
+    "CREATE OR REPLACE TABLE source_name AS SELECT number_of(name) AS source, left(sha256('source' || name), 16) AS label FROM source;"
     "DROP TABLE source"
 )
 """A source by its number here, and by a label that stays the same: a cut SHA-256, because its name may be free text."""
