@@ -324,9 +324,8 @@ class Run:
         """Deliver to one list; True when all went well."""
 
         def deliver(line: Line) -> None:
-            delivery = Delivery(line, self.judged.delta, self.judged.held, self._salts, self._look, self.tools)
-            delivery.sent = self.outcome.sent[key]
-            work(delivery)
+            sent = self.outcome.sent[key]
+            work(Delivery(line, self.judged.delta, self.judged.held, self._salts, self._look, self.tools, sent))
 
         return self._holding(key, deliver)
 

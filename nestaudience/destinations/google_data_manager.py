@@ -164,7 +164,7 @@ class GoogleDataManager:
             raise TypeError("a destination sends what it prepared itself")
         answer = _outcome(lambda: self._send(prepared))
         if isinstance(answer, Trouble):
-            return Refused(answer.code) if answer.without_effect else NoReceipt(answer.lost)
+            return Refused(answer.code, answer.rows) if answer.without_effect else NoReceipt(answer.lost)
         if _REQUEST_ID.fullmatch(answer) is None:
             return NoReceipt(LOST + "unreadable")
         return Accepted(answer)

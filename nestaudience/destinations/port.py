@@ -128,9 +128,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The platform refused the request, provably without effect. `code` is from the destination's error table."""
+    """The platform refused the request, provably without effect. `code` is from the destination's error table.
+
+    `rows`: None when the refusal is not about single people; otherwise the places in the batch of those whom it is about, each with a reason code,
+    and empty when the platform does not say who they are.
+    """
 
     code: str
+    rows: tuple[tuple[int, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

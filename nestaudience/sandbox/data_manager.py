@@ -7,7 +7,7 @@ late, when its clock passes their time.
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event, RLock
@@ -172,6 +172,12 @@ class DataManagerSandbox:
         with self._lock:
             self._state.catch_up()
             del self._state.lists[account_id][list_id]
+
+    def refuse_people(self, digests: Iterable[str], reason: str = "INVALID_SHA256_FORMAT", *, located: bool = True) -> None:
+        """Take a request with one of these digests (hex), and no others, for malformed from now on. `located`: with the path of each such member."""
+        with self._lock:
+            self._state.unwelcome = {bytes.fromhex(digest): reason for digest in digests}
+            self._state.locates = located
 
     def revoke(self, token: str) -> None:
         """Let a token be unknown from now on."""

@@ -39,7 +39,7 @@ def take_members(state: GoogleState, raw: bytes, token: str, *, addition: bool, 
     refusal = _sizes(request) or _destinations(state, request, token, addition=addition)
     if refusal is not None:
         return refusal
-    people = _people(request, addition=addition)
+    people = _people(state, request, addition=addition)
     if isinstance(people, Refusal):
         return people
     response = answer.pb()()
@@ -110,7 +110,7 @@ def _destination(state: GoogleState, item: Any, path: str, token: str) -> Refusa
     return None
 
 
-def _people(request: Any, *, addition: bool) -> list[Person] | Refusal:
+def _people(state: GoogleState, request: Any, *, addition: bool) -> list[Person] | Refusal:
     """Every member of a request, or the refusal of all of them because some are malformed."""
     decode = _decoder(request.encoding)
     kinds = {member.WhichOneof("data") for member in request.audience_members}
@@ -121,18 +121,27 @@ def _people(request: Any, *, addition: bool) -> list[Person] | Refusal:
     people: list[Person] = []
     faults: list[tuple[str, str]] = []
     for index, member in enumerate(request.audience_members):
-        found = _identifiers(member, decode)
+        found = _welcome(state, _identifiers(member, decode))
         if isinstance(found, tuple):
             error = _consent_error(of_request, member.consent) if addition and member.HasField("consent") else usual
             people.append(Person(found, error, tuple(member.destination_references)))
         else:
-            faults.append((_MEMBER_PATH.format(index) + found.violations[0][0], found.reason))
+            place = _MEMBER_PATH.format(index) + found.violations[0][0]
+            faults.append((place if state.locates else "audience_members", found.reason))
             if len(faults) == MOST_VIOLATIONS:
                 break
     if faults:
         first = invalid(faults[0][1])
         return Refusal(first.status, first.reason, tuple(faults))
     return people
+
+
+def _welcome(state: GoogleState, found: tuple[bytes, ...] | Refusal) -> tuple[bytes, ...] | Refusal:
+    """The same, unless a test has made one of these identifiers unwelcome."""
+    reason = (
+        next((state.unwelcome[each] for each in found if each in state.unwelcome), None) if isinstance(found, tuple) else None
+    )
+    return found if reason is None else invalid(reason, ".composite_data.user_data.user_identifiers[0]")
 
 
 def _identifiers(member: Any, decode: Callable[[str], bytes | str]) -> tuple[bytes, ...] | Refusal:

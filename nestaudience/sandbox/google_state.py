@@ -99,6 +99,8 @@ class GoogleState:
         self.clock = clock
         self.own_token = own_token
         self.revoked: set[str] = set()
+        self.unwelcome: dict[bytes, str] = {}
+        self.locates = True
         self.lists: dict[str, dict[str, RemoteList]] = {account_id: {} for account_id in accounts}
         self.requests: dict[str, AcceptedRequest] = {}
         self._waiting: list[AcceptedRequest] = []
