@@ -99,8 +99,11 @@ class Delivery:
 
     def _add_batch(self, transfer: str, number: int, rows: pa.Table, *, attempt: int = 1) -> None:
         self._requests.go_on()
+        self._requests.ready(Operation.ADD)
         look = self._look.at_batch(self._line.audience.rule, rows)
         self._leave_now(transfer, look.leaving)
+        if look.leaving.num_rows:
+            self._requests.ready(Operation.ADD)
         if self._tools.clock() - look.at > LOOK_LASTS:  # the removals took long: look again, there are none left now
             look = self._look.at_batch(self._line.audience.rule, rows)
             self._leave_now(transfer, look.leaving)

@@ -175,6 +175,8 @@ class Requests:
         aside: dict[str, int] = {}
         refusals = 0
         while waiting:
+            if refusals or order.operation is Operation.REMOVE:
+                self.ready(order.operation)
             places = waiting.pop(0)
             first_id, receipt = self._once(order, people.take(places) if refusals else people)
             if not isinstance(receipt, Refused):
@@ -196,6 +198,12 @@ class Requests:
         """Between two requests. Raises `TryAgain`: `interrupted` when this process was asked to end."""
         if self._tools.interrupted():
             raise interruption(self._line.audience.key)
+
+    def ready(self, operation: Operation) -> None:
+        """Before a batch: wait until the platform takes one more request. Raises what the destination raises."""
+        name = self._line.remote.destination
+        today = self._tools.memory.requests_since(name, self._tools.clock() - timedelta(days=1))
+        self._line.destination.ready(operation, today)
 
     def check_removed(self) -> None:
         """Raises the error of a removal whose people the platform would not take: they are still there, so nobody may join before they left."""

@@ -154,6 +154,9 @@ WITHOUT_EFFECT: Final = frozenset(
 it only with Google's own reason: gRPC itself gives the same status for an answer that is too large, and when the connection is
 told to calm down."""
 
+QUOTA_CODES: Final = frozenset({"quota_exhausted", "quota_exhausted_today"})
+"""The codes by which Google's own quota refuses."""
+
 WORTH_REPEATING: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.ABORTED, StatusCode.INTERNAL, StatusCode.UNKNOWN})
 """Statuses after which a read is asked again. A write never is."""
 

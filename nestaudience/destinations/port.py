@@ -198,6 +198,13 @@ class Destination(Protocol):
     def delete_list(self, target: Target) -> None:
         """Delete a list for good; a list that is gone already is no error. Raises `NotKnown` as well when the answer was lost."""
 
+    def ready(self, operation: Operation, sent_today: int) -> None:
+        """Wait, a minute or two at most, until one more request about people may start; asked before each batch's last look.
+
+        `sent_today`: requests that the ledger knows of the last 24 hours, to all lists of this destination. Raises `TryAgain` when that is all that
+        the platform takes in a day; additions end a little earlier than removals.
+        """
+
     def prepare(self, target: Target, batch: Batch) -> Prepared:
         """Build the one request of a batch."""
 

@@ -236,6 +236,12 @@ class Memory:
         query = sa.select(BATCH.c.list_no).distinct().where(BATCH.c.operation == Operation.ADD.value, BATCH.c.state != "refused")
         return frozenset(read(self.engine, lambda c: c.execute(query).scalars().all()))
 
+    def requests_since(self, destination: str, since: datetime) -> int:
+        """How many requests about people went to a destination since then (UTC), whatever became of them."""
+        lists = sa.select(REMOTE_LIST.c.list_no).where(REMOTE_LIST.c.destination == destination)
+        query = sa.select(sa.func.count()).where(BATCH.c.list_no.in_(lists), BATCH.c.sent_at > utc_text(since))
+        return int(read(self.engine, lambda c: c.execute(query).scalar_one()))
+
     def next_batch_no(self) -> int:
         """The number of the next batch."""
         query = sa.select(sa.func.coalesce(sa.func.max(BATCH.c.batch_no), 0) + 1)

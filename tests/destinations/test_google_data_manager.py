@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import hypothesis
@@ -25,6 +26,7 @@ from nestaudience.destinations.google_connection import (
 )
 from nestaudience.destinations.google_data_manager import GoogleDataManager
 from nestaudience.destinations.google_messages import PreparedRequest, prepare_request, settlement_of
+from nestaudience.destinations.google_quota import Quota
 from nestaudience.destinations.port import (
     Account,
     Batch,
@@ -77,7 +79,8 @@ def settings(sandbox: DataManagerSandbox) -> GoogleDataManagerSettings:
 
 @pytest.fixture
 def google(sandbox: DataManagerSandbox) -> Iterator[GoogleDataManager]:
-    destination = GoogleDataManager(settings(sandbox), sleep=lambda _: None)
+    days = Quota(clock=count(0, 1_000_000).__next__)  # Google's own limits are tried here, not ours
+    destination = GoogleDataManager(settings(sandbox), sleep=lambda _: None, quota=days)
     yield destination
     destination.close()
 
