@@ -28,6 +28,7 @@ from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields, texts_for
 from nestaudience.delivery.filling import fill, opened
 from nestaudience.delivery.last_look import LastLook
+from nestaudience.delivery.list_facts import note_facts
 from nestaudience.delivery.lists import (
     ELSEWHERE,
     WRONG_ACCOUNT,
@@ -243,11 +244,13 @@ class Run:
 
     def close_lists(self) -> None:
         """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word; mark those that stayed too small for the
-        next night. Errors are kept in the outcome.
+        next night; note what the platforms say of the others. Errors are kept in the outcome.
         """
         if self.job == NIGHTLY and self.judged.seen_all:
             smallest = self.parts.settings.smallest_list
             retire_small(self.judged.plans, self.judged.remotes, smallest, self.outcome.night, self.tools)
+        if self.job == NIGHTLY and not self._interrupted():
+            note_facts(self.judged.remotes.values(), self.parts.destinations, self.tools)
         bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
         if not bound or self._halted:
             return

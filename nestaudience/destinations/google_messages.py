@@ -167,7 +167,13 @@ def facts_of(user_list: Any) -> ListFacts:
         size=largest if raw.HasField("size_info") else None,
         match_rate=raw.ingested_user_list_info.contact_id_info.match_rate_percentage or None,
         closing_reason=reasons.get(raw.closing_reason, f"reason_{raw.closing_reason}"),
+        eligible_for=_eligible(raw.target_network_info) if raw.HasField("target_network_info") else None,
     )
+
+
+def _eligible(networks: Any) -> tuple[str, ...]:
+    words = ("display", "search")
+    return tuple(word for word in words if getattr(networks, f"eligible_for_{word}"))
 
 
 def settlement_of(response: Any, operation: Operation) -> Settlement:

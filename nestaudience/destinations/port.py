@@ -159,7 +159,10 @@ class ListSpec:
 
 @dataclass(frozen=True, slots=True)
 class ListFacts:
-    """What the platform says of a list. Sizes are None while it does not know them; `match_rate` is a percentage."""
+    """What the platform says of a list. Sizes are None while it does not know them; `match_rate` is a percentage.
+
+    `eligible_for`: the words of those uses for which the platform would take the list now; None where it does not say.
+    """
 
     list_id: str
     code: str
@@ -169,6 +172,7 @@ class ListFacts:
     size: int | None
     match_rate: int | None
     closing_reason: str | None
+    eligible_for: tuple[str, ...] | None = None
 
 
 class Destination(Protocol):

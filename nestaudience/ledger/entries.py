@@ -57,6 +57,7 @@ class EntryType(StrEnum):
     INCIDENT = "incident"
     LIST_CREATED = "list_created"
     LIST_DELETED = "list_deleted"
+    LIST_FACTS = "list_facts"
     LEDGER_CREATED = "ledger_created"
     LEDGER_MIGRATED = "ledger_migrated"
     EPOCH_OPENED = "epoch_opened"
