@@ -95,10 +95,10 @@ HELD_FIELDS: Final = pa.schema(
     + [("sealed_digest", pa.binary(32))]
 )
 """One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full, or in part at the second try, and not yet due
-for a refresh (two thirds of the list's duration); `removing`: a removal is under way or waits for an earlier addition; `owed`: a removal was
-tried and must be tried again; `unanswered`: one of which nobody knows what became of it may still act, so that an addition waits; `again`: the
-row's batch, when it was accepted in part at the first try, else 0. The row of somebody who is gone stays, `removing` and not `owed`, while
-`unanswered`."""
+for a refresh (two thirds of the list's duration, or some nights earlier by the batch's number); `removing`: a removal is under way or waits for an
+earlier addition; `owed`: a removal was tried and must be tried again; `unanswered`: one of which nobody knows what became of it may still act, so
+that an addition waits; `again`: the row's batch, when it was accepted in part at the first try, else 0. The row of somebody who is gone stays,
+`removing` and not `owed`, while `unanswered`."""
 
 _HELD: Final = """
 WITH news (news_no, news_state) AS (VALUES {news}),
@@ -374,8 +374,9 @@ def _distinct(tokens: np.ndarray) -> int:
 def _held_query(now: datetime, news: Mapping[int, str]) -> str:
     rows = ", ".join(f"({number:d}, '{state}')" for number, state in news.items()) or "(-1, NULL)"
     at = utc_text(now)
-    # Two thirds of a day are 16 hours.
-    due = f"strftime('%Y-%m-%dT%H:%M:%S', '{at}', '-' || (l.membership_days * 16) || ' hours') || '{at[19:]}'"
+    # Two thirds of a day are 16 hours. A fill of many batches is refreshed over several nights before, by the batch's number: a sixth of the days.
+    hours = "l.membership_days * 16 - 24 * (m.batch_added % max(1, l.membership_days / 6))"
+    due = f"strftime('%Y-%m-%dT%H:%M:%S', '{at}', '-' || ({hours}) || ' hours') || '{at[19:]}'"
     silent, later = utc_text(now - SILENCE), _plus_silence("sent_at")
     return _HELD.format(news=rows, now=at, silent=silent, later=later, due=due, unanswered=_UNANSWERED)
 

@@ -3,8 +3,11 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from later_world import LISTS
 from nights import SandboxWorld
+
+from nestaudience.wiring import open_evidence
 
 AUDIO = LISTS[0]
 
@@ -36,3 +39,45 @@ def test_a_list_is_refreshed_before_its_time_runs_out(tmp_path: Path) -> None:
         quiet = next(plan for plan in world.plan() if plan.key == AUDIO)
         assert quiet.counts.refresh == 0
         assert quiet.counts.held >= len(full[min(full)])
+
+
+def test_a_list_runs_out_when_nobody_runs(tmp_path: Path) -> None:
+    """A pipeline that is dead holds nobody for longer than the platform was told: everybody is gone after the list's days, and no day before."""
+    with SandboxWorld(tmp_path, accounts=4000) as world:
+        world.edit("membership_days = 30", "membership_days = 7")
+        world.night()
+        world.advance(timedelta(hours=1))
+        world.night()
+        world.advance(timedelta(hours=1))
+        full = {list_id: people for list_id, people in world.members().items() if people}
+        world.advance(timedelta(days=6, hours=21))
+        assert {list_id: people for list_id, people in world.members().items() if people} == full
+        world.advance(timedelta(hours=4))
+        assert not any(world.members().values())
+
+
+@pytest.mark.slow
+def test_a_list_never_runs_out_while_the_nights_run(tmp_path: Path) -> None:
+    """Lists of twelve days in batches of 50, for fifteen nights: nobody falls off, and no night has to send everybody."""
+    with SandboxWorld(tmp_path, accounts=4000) as world:
+        world.edit("membership_days = 30", "membership_days = 12")
+        world.edit('name = "google_data_manager"', 'name = "google_data_manager"\nbatch_size = 50')
+        world.night()
+        world.advance(timedelta(hours=1))
+        world.night()
+        refreshed = []
+        evidence = open_evidence(world.config, world.clock.now, read_only=True)
+        lists = {remote.audience: remote.list_id for remote in evidence.memory.lists()}
+        evidence.engine.dispose()
+        for _ in range(15):
+            world.advance_day()
+            people = {plan.key: plan.counts.refresh for plan in world.plan()}
+            outcome = world.night()
+            assert outcome.exit_codes == (0,)
+            refreshed.append(sum(people.values()))
+            world.advance(timedelta(hours=1))
+            members = world.members()
+            for plan in world.plan():
+                assert plan.counts.wanted == len(members[lists[plan.key]])
+        assert sum(night > 0 for night in refreshed) >= 4
+        assert max(refreshed) < sum(map(len, members.values()))
