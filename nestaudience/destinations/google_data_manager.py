@@ -22,12 +22,14 @@ from nestaudience.destinations.google_errors import LOST, QUOTA_CODES, WORTH_REP
 from nestaudience.destinations.google_messages import (
     MAX_MEMBERS,
     PreparedRequest,
+    PreparedSweep,
     equals_filter,
     facts_of,
     is_owned,
     list_request,
     parent_of,
     prepare_request,
+    prepare_sweep,
     settlement_of,
     takes_contacts,
 )
@@ -172,9 +174,17 @@ class GoogleDataManager:
             raise _error("terms_missing", where)
         return prepare_request(target, batch)
 
+    def prepare_sweep(self, target: Target, as_of: datetime) -> Prepared:
+        """Build the request that takes off whoever was last added before `as_of` (UTC). A person added later stays, whatever came before."""
+        where = "google_data_manager.prepare_sweep"
+        _parent(target.account, where)
+        _login(target.account, where)
+        _number(target.list_id, where)
+        return prepare_sweep(target, as_of)
+
     def send(self, prepared: Prepared) -> Receipt:
         """Send it once. `Refused` only where Google provably did nothing; everything else without a request id is `NoReceipt`."""
-        if not isinstance(prepared, PreparedRequest):
+        if not isinstance(prepared, PreparedRequest | PreparedSweep):
             raise TypeError("a destination sends what it prepared itself")
         answer = self._once(Kind.WRITE, lambda: self._send(prepared))
         if isinstance(answer, Trouble):
@@ -221,9 +231,13 @@ class GoogleDataManager:
             raise ValueError("the destination is closed")
         return self._connected
 
-    def _send(self, prepared: PreparedRequest) -> str:
+    def _send(self, prepared: PreparedRequest | PreparedSweep) -> str:
         ingestion = self._clients.ingestion
-        call = ingestion.ingest_audience_members if prepared.operation is Operation.ADD else ingestion.remove_audience_members
+        if isinstance(prepared, PreparedSweep):
+            call: Callable[..., Any] = ingestion.remove_all_audience_members
+        else:
+            adds = prepared.operation is Operation.ADD
+            call = ingestion.ingest_audience_members if adds else ingestion.remove_audience_members
         return str(call(request=prepared.to_sdk(), retry=None, timeout=self._settings.timeout_seconds).request_id)
 
     def _lists(self, account: Account, filter_text: str, where: str) -> Iterator[Any]:

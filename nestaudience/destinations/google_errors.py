@@ -46,6 +46,7 @@ REMEDIES: Final[dict[str, Remedy]] = {
     ),
     "member_malformed": _MALFORMED,
     "membership_too_long": Remedy(NeedsFix, "set a membership duration of whole days, at most 540"),
+    "moment_refused": Remedy(NeedsFix, "set this machine's clock: Google holds the moment of a sweep to be in the future"),
     "name_taken": Remedy(NeedsFix, "a list of this name exists already: look it up by its code, or rename the other one"),
     "not_allowlisted": Remedy(NeedsFix, "ask Google to open Customer Match for this ad account"),
     "permission_denied": Remedy(
@@ -82,6 +83,7 @@ REASONS: Final[dict[str, str]] = {
     "INVALID_BASE64_ENCODING": "member_malformed",
     "INVALID_DESTINATION": "account_wrong",
     "INVALID_HEX_ENCODING": "member_malformed",
+    "INVALID_REMOVE_AS_OF_TIME": "moment_refused",
     "INVALID_REQUEST_ID": "request_unknown",
     "INVALID_SHA256_FORMAT": "member_malformed",
     "INVALID_USER_LIST_ID": "list_gone",

@@ -7,7 +7,7 @@ so that the wire guard can look at the exact message: `prepare` builds it, `send
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nestaudience.errors import NestAudienceError
 from nestaudience.hashing.digests import Digests
@@ -173,6 +173,14 @@ class ListFacts:
     match_rate: int | None
     closing_reason: str | None
     eligible_for: tuple[str, ...] | None = None
+
+
+@runtime_checkable
+class Sweeping(Protocol):
+    """A destination that can take off a list, in one request, whoever was last added to it before a moment."""
+
+    def prepare_sweep(self, target: Target, as_of: datetime) -> Prepared:
+        """Build the request; `as_of` is UTC. Its contents name no identifier. `send` sends it, and `status` says what became of it."""
 
 
 class Destination(Protocol):

@@ -31,6 +31,7 @@ LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 _METHODS: Final = {
     "IngestAudienceMembers": (INGESTION, True),
     "RemoveAudienceMembers": (INGESTION, True),
+    "RemoveAllAudienceMembers": (INGESTION, True),
     "RetrieveRequestStatus": (INGESTION, False),
     "CreateUserList": (USER_LISTS, True),
     "DeleteUserList": (USER_LISTS, True),
@@ -224,6 +225,9 @@ class DataManagerSandbox:
             ),
             "RemoveAudienceMembers": lambda raw, token, _: google_ingestion.take_members(
                 state, raw, token, addition=False, apply_after=after
+            ),
+            "RemoveAllAudienceMembers": lambda raw, token, _: google_ingestion.sweep_members(
+                state, raw, token, apply_after=after
             ),
             "RetrieveRequestStatus": lambda raw, *_: google_ingestion.tell_status(state, raw),
             "CreateUserList": lambda raw, token, login_id: google_lists.create(state, raw, token, login_id),

@@ -1,4 +1,4 @@
-"""The local IngestionService: add, remove, and what became of it, by the documented rules.
+"""The local IngestionService: add, remove, sweep, and what became of it, by the documented rules.
 
 One fault refuses a whole request; nothing is applied at once; the result is counts, never people. It knows no transport: bytes
 in, bytes or a `Refusal` out. Addresses (name and place), mobile ids and the other kinds of members are outside the sandbox and
@@ -10,7 +10,7 @@ https://developers.google.com/data-manager/api/devguides/audiences/send-audience
 import base64
 import binascii
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any, Final
 
 from google.ads import datamanager_v1 as dm
@@ -55,6 +55,28 @@ def take_members(state: GoogleState, raw: bytes, token: str, *, addition: bool, 
         ]
         composite = request.audience_members[0].WhichOneof("data") == "composite_data"
         response.request_id = state.accept(AcceptedRequest(addition, composite, now, now + apply_after, parts))
+    encoded: bytes = response.SerializeToString()
+    return encoded
+
+
+def sweep_members(state: GoogleState, raw: bytes, token: str, *, apply_after: timedelta) -> bytes | Refusal:
+    """RemoveAllAudienceMembers: whoever was last added before `remove_as_of_time` goes, when the request is due."""
+    request = dm.RemoveAllAudienceMembersRequest.pb().FromString(raw)
+    if len(request.destinations) > MAX_DESTINATIONS:
+        return invalid("TOO_MANY_DESTINATIONS", "destinations")
+    for name in ("destinations", "remove_as_of_time"):
+        if name not in {descriptor.name for descriptor, _ in request.ListFields()}:
+            return invalid("REQUIRED_FIELD_MISSING", name)
+    refusal = _destinations(state, request, token, addition=False)
+    if refusal is not None:
+        return refusal
+    now, as_of = state.clock.now(), request.remove_as_of_time.ToDatetime(tzinfo=UTC)
+    if as_of > now:
+        return invalid("INVALID_REMOVE_AS_OF_TIME", "remove_as_of_time")
+    response = dm.RemoveAllAudienceMembersResponse.pb()()
+    if not request.validate_only:
+        parts = [Part(item.operating_account.account_id, item.product_destination_id, []) for item in request.destinations]
+        response.request_id = state.accept(AcceptedRequest(False, True, now, now + apply_after, parts, as_of))  # noqa: FBT003
     encoded: bytes = response.SerializeToString()
     return encoded
 
@@ -221,6 +243,9 @@ def _fill_status(entry: Any, part: Part, request: AcceptedRequest) -> None:
         return
     for reason, count in sorted(part.errors.items()):
         entry.error_info.error_counts.add(reason=reason, record_count=count)
+    if request.as_of is not None:
+        entry.remove_all_audience_members_status.SetInParent()
+        return
     if request.addition:
         side = entry.audience_members_ingestion_status
         counted = side.composite_data_ingestion_status if request.composite else side.user_data_ingestion_status

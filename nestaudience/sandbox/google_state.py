@@ -82,13 +82,16 @@ class Part:
 
 @dataclass(slots=True)
 class AcceptedRequest:
-    """A request that was accepted: applied at `due`, and forgotten some 50 days after `accepted`."""
+    """A request that was accepted: applied at `due`, and forgotten some 50 days after `accepted`. With `as_of` it takes off whoever was last added
+    before that moment.
+    """
 
     addition: bool
     composite: bool
     accepted: datetime
     due: datetime
     parts: list[Part]
+    as_of: datetime | None = None
 
 
 class GoogleState:
@@ -156,6 +159,10 @@ class GoogleState:
         part.people = []
         if remote is None or (request.addition and not remote.open):
             part.status = STATUS.FAILED
+            return
+        if request.as_of is not None:
+            remote.members = {member: added for member, added in remote.members.items() if added >= request.as_of}
+            part.status = STATUS.SUCCESS
             return
         if request.addition:
             remote.members.update(dict.fromkeys(good, request.due))
