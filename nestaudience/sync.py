@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from nestaudience.accepting import approval_fields, config_fields
@@ -39,6 +40,7 @@ from nestaudience.delivery.lists import (
 )
 from nestaudience.delivery.salts import Salts
 from nestaudience.delivery.settle import Answered
+from nestaudience.delivery.sweeps import refused, replacing, why_not
 from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.jobs import NIGHTLY, SETTLING, Job
@@ -53,6 +55,7 @@ from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs g
 from nestaudience.parts import Parts
 from nestaudience.remembering import anchor_noes, remember
 from nestaudience.small_lists import retire_small
+from nestaudience.sweeping import sweep_what_is_due
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, KillSwitch, Mode, Operation, Purpose, RunId, RunKind
 from nestaudience.withdrawals import judge_withdrawals, watermarks
 
@@ -234,13 +237,18 @@ class Run:
         """(6) One list's additions, unless a gate holds them or its removals could not be sent: nobody joins a list that somebody must
         leave. Errors are kept in the outcome; the other lists go on.
         """
-        plan = self.judged.delta.plans[key]
-        if plan.additions_to_send and key not in self._owed and not self._halted:
+        plan, remote = self.judged.delta.plans[key], self.judged.remotes.get(key)
+        replace = self.job.mode is Mode.REPLACE
+        if replace and not self._halted and (why := why_not(plan, remote, owed=key in self._owed)):
+            self.outcome.errors.append(refused(key, why))
+        elif plan.additions_to_send and key not in self._owed and not self._halted:
             self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
             gates = self.outcome.gates
-            self._deliver(key, lambda d: fill(d, plan, self.judged.remotes[key], self._intent(key), self.tools, gates))
-        elif self.job.since is None and key in self.judged.remotes:
-            opened(self.judged.remotes[key], plan, self.tools)
+            remotes = self.judged.remotes
+            work = partial(fill, plan=plan, remotes=remotes, intent=self._intent(key), tools=self.tools, gates=gates)
+            self._deliver(key, replacing(work, remote, self.tools) if replace and remote is not None else work)
+        elif self.job.since is None and remote is not None:
+            opened(remote, plan, self.tools)
 
     def close_lists(self) -> None:
         """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word; mark those that stayed too small for the
@@ -264,6 +272,8 @@ class Run:
     def finish(self) -> Outcome:
         """(8) Forget what is gone, and say what happened."""
         outcome = self.outcome
+        if not self._halted:
+            outcome.errors += sweep_what_is_due(self.parts, outcome.run_id, self.tools)
         if self.job.kind is not RunKind.WITHDRAWALS:  # the hour is kept short: it reads no whole table
             self.parts.memory.forget_gone(self.parts.clock())
         fields: dict[str, Value] = {

@@ -73,6 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "withdrawals",
         "lists_anew",
         "small_lists",
+        "sweeping",
         "remembering",
         "outcome",
         "hashing",
@@ -98,6 +99,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "against": WORDS | {"delta", "history"},
     "outcome": WORDS | {"delivery", "delta"},
     "lists_anew": WORDS | {"delivery", "destinations.port", "ledger", "parts"},
+    "sweeping": WORDS | {"delivery", "destinations.port", "ledger", "parts"},
     "recovery": WORDS | {"by_hand", "remembering", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "status": WORDS
     | {"wiring", "parts", "ledger", "audit", "config", "delivery", "history", "due"}

@@ -45,6 +45,7 @@ class EntryType(StrEnum):
     RECTIFICATION = "rectification"
     LOOKUP = "lookup"
     SUPPRESSION = "suppression"
+    SWEEP = "sweep"
     CONFIG_CHANGED = "config_changed"
     BINDING_CHANGED = "binding_changed"
     APPROVAL = "approval"

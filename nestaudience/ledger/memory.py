@@ -26,6 +26,8 @@ SILENCE: Final = timedelta(hours=48)
 
 TRIED_AGAIN: Final = 0
 """`attempt` of a batch that was accepted in part and whose people were sent once more. What became of the second try stands in its own batch."""
+SWEPT: Final = -1
+"""`attempt` of a removal that names nobody: a sweep of whoever was last added before a moment. It has entries of its own in the log."""
 RECOVERING: Final = "recovering"
 """The state of a list that may hold people whom a restored ledger does not know."""
 PROBING: Final = "probing"
@@ -276,6 +278,16 @@ class Memory:
         """These memberships are being removed by this batch."""
         statement = "UPDATE membership SET batch_removed = :batch WHERE member_id IN (SELECT value FROM json_each(:ids))"
         connection.execute(sa.text(statement), {"batch": batch_no, "ids": json.dumps(member_ids)})
+
+    def mark_older(self, connection: Connection, list_no: int, batch_no: int, as_of: str) -> None:
+        """Memberships of this list that were sent before a moment (UTC text), and whose people were not sent after it, are being removed by this
+        batch, unless another one removes them already.
+        """
+        sent = "SELECT batch_no FROM batch WHERE list_no = :list AND operation = 'add' AND sent_at"
+        statement = f"""UPDATE membership SET batch_removed = :batch
+            WHERE list_no = :list AND batch_removed IS NULL AND batch_added IN ({sent} < :as_of) AND digest_token NOT IN (
+                SELECT digest_token FROM membership WHERE list_no = :list AND batch_added IN ({sent} >= :as_of))"""  # noqa: S608 (ours)
+        connection.execute(sa.text(statement), {"list": list_no, "batch": batch_no, "as_of": as_of})
 
     def set_batch(self, connection: Connection, batch_no: int, values: dict[str, Any]) -> None:
         """Write what an answer says, in the transaction of its entry."""

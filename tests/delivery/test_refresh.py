@@ -62,7 +62,7 @@ def test_a_list_never_runs_out_while_the_nights_run(tmp_path: Path) -> None:
     """A list of twelve days in batches of 50, for fifteen nights: nobody falls off, and no night has to send everybody."""
     with SandboxWorld(tmp_path, accounts=4000) as world:
         world.edit("membership_days = 30 ", "membership_days = 12 ")
-        world.edit('name = "google_data_manager"', 'name = "google_data_manager"\nbatch_size = 50')
+        world.edit("batch_size = 10_000 ", "batch_size = 50 ")
         world.night()
         world.advance(timedelta(hours=1))
         world.night()
