@@ -16,7 +16,7 @@ from typing import Any, Final
 from google.ads import datamanager_v1 as dm
 
 from nestaudience.sandbox.google_refusals import MOST_VIOLATIONS, Refusal, denied, invalid, precondition
-from nestaudience.sandbox.google_state import STATUS, STATUS_KEPT, AcceptedRequest, GoogleState, Part, Person
+from nestaudience.sandbox.google_state import STATUS, STATUS_KEPT, AcceptedRequest, GoogleState, Part, Person, SandboxAccount
 
 MAX_MEMBERS: Final = 10_000
 MAX_IDENTIFIERS: Final = 10
@@ -28,6 +28,7 @@ _CONTACT: Final = dm.IngestedUserListInfo.UploadKeyType.CONTACT_ID
 _GRANTED, _DENIED = dm.ConsentStatus.CONSENT_GRANTED, dm.ConsentStatus.CONSENT_DENIED
 _DENIED_CONSENT: Final = int(dm.ProcessingErrorReason.PROCESSING_ERROR_REASON_DENIED_CONSENT)
 _NO_CONSENT: Final = int(dm.ProcessingErrorReason.PROCESSING_ERROR_REASON_NO_CONSENT)
+_UNKNOWN_CONSENT: Final = int(dm.ProcessingErrorReason.PROCESSING_ERROR_REASON_UNKNOWN_CONSENT)
 _MEMBER_PATH: Final = "audience_members.audience_members[{}]"
 
 
@@ -49,7 +50,11 @@ def take_members(state: GoogleState, raw: bytes, token: str, *, addition: bool, 
             Part(
                 item.operating_account.account_id,
                 item.product_destination_id,
-                [person for person in people if not person.references or item.reference in person.references],
+                [
+                    _by_settings(person, state.accounts[item.operating_account.account_id])
+                    for person in people
+                    if not person.references or item.reference in person.references
+                ],
             )
             for item in request.destinations
         ]
@@ -217,6 +222,12 @@ def _consent_error(of_request: tuple[int, int], of_member: Any | None) -> int:
     if _DENIED in signals:
         return _DENIED_CONSENT
     return 0 if signals == [_GRANTED, _GRANTED] else _NO_CONSENT
+
+
+def _by_settings(person: Person, account: SandboxAccount) -> Person:
+    """Where nothing was said, the account's settings speak; where they do not either, nobody knows."""
+    unknown = person.error == _NO_CONSENT and not account.consent_settings
+    return person._replace(error=_UNKNOWN_CONSENT) if unknown else person
 
 
 def tell_status(state: GoogleState, raw: bytes) -> bytes | Refusal:

@@ -24,7 +24,8 @@ PER_DAY: Final = {"Ingestion": 100_000, "Management": 50_000}
 class SandboxAccount:
     """An ad account. `tokens` may write to it (None: the sandbox's own token); `manager` is the account through which others may.
 
-    The rest is the account's state at Google: Customer Match terms, allow-list, declaration on political advertising.
+    The rest is the account's state at Google: Customer Match terms, allow-list, declaration on political advertising, and whether its own settings
+    say anything of consent where a request does not.
     """
 
     tokens: frozenset[str] | None = None
@@ -32,6 +33,7 @@ class SandboxAccount:
     terms_accepted: bool = True
     allowlisted: bool = True
     political_declaration: bool = True
+    consent_settings: bool = True
 
 
 @dataclass(slots=True)
