@@ -26,7 +26,7 @@ from nestaudience.vocabulary import STOCKHOLM, Cause, Mode, RunKind
 from nestaudience.wiring import open_evidence, open_parts, settings_in_use
 
 Keys = Annotated[list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]], Field(max_length=50)]
-Sending = Literal["diff", "resend"]
+Sending = Literal["diff", "resend", "replace"]
 Why = Literal[
     "campaign_start", "feed_fault", "rule_change", "platform_fault", "missed_night", "test", "other_see_case"
 ]  # the words of `Cause`, as a form shows them
@@ -59,7 +59,8 @@ def backfill(
         controllers: Keys of companies, as in the configuration. None: all.
         segments: Codes of segments. None: all.
         destinations: Names of destinations. None: all.
-        mode: diff sends what brings the lists into line; resend sends that, and everybody who should be there once more.
+        mode: diff sends what brings the lists into line; resend sends that, and everybody who should be there once more; replace does so and, when
+            Google took everybody, takes off whoever else is on the list: a later run does that.
         for_night: The night that is being repaired, of the last 31 days. It stands in the log; today's consents decide.
         case: The number of a case that says more. Needed for other_see_case. No names, no addresses.
         dry_run: Judge and show only. Nothing is sent or written.
@@ -84,7 +85,7 @@ _WANTED: Final = {
     "controllers": "a list of at most 50 keys of companies",
     "segments": "a list of at most 50 codes of segments",
     "destinations": "a list of at most 50 names of destinations",
-    "mode": "diff or resend",
+    "mode": "diff, resend or replace",
     "for_night": "a date, as 2026-11-21",
     "case": "letters, digits and _ . / - only, at most 80",
     "dry_run": "true or false",

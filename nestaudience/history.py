@@ -5,6 +5,7 @@ Folds decoded entries and holds counts and codes only. It reads no configuration
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from nestaudience.audit.transfers import Request, Transfer, read_transfers
@@ -72,12 +73,15 @@ def read_history(entries: Iterable[dict[str, Any]]) -> "History":
     incidents: list[Incident] = []
     times: list[dict[str, Any]] = []
     releases: list[dict[str, Any]] = []
-    transfers = read_transfers(_watched(entries, runs, incidents, times, releases))
-    return History(runs, transfers.values(), tuple(incidents), tuple(times), tuple(releases))
+    facts: dict[str, dict[str, Any]] = {}
+    transfers = read_transfers(_listening(_watched(entries, runs, incidents, times, releases), facts))
+    return History(runs, transfers.values(), tuple(incidents), tuple(times), tuple(releases), facts)
 
 
 class History:
-    """What the log tells of runs and transfers, by audience and list. `incidents`; `removal_times` and `releases` are decoded entries, in order."""
+    """What the log tells of runs and transfers, by audience and list. `incidents`; `removal_times` and `releases` are decoded entries, in order;
+    `list_facts` is list id -> what its platform said of it last, with the time as `at`.
+    """
 
     def __init__(
         self,
@@ -86,11 +90,13 @@ class History:
         incidents: tuple[Incident, ...],
         removal_times: tuple[dict[str, Any], ...] = (),
         releases: tuple[dict[str, Any], ...] = (),
+        list_facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
         self._runs = list(runs.values())
         self.incidents = incidents
         self.removal_times = removal_times
         self.releases = releases
+        self.list_facts = list_facts
         self._of_run: dict[tuple[str, str], list[Transfer]] = {}
         self._requests: dict[str, list[Request]] = {}
         for transfer in transfers:
@@ -212,6 +218,14 @@ def _watched(
             times.append(entry)
         elif kind == EntryType.RELEASE:
             releases.append(entry)
+        yield entry
+
+
+def _listening(entries: Iterable[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass entries on, and keep what the platforms said last of each list."""
+    for entry in entries:
+        if entry["type"] == EntryType.LIST_FACTS:
+            facts[str(entry["fields"].get("list_id", ""))] = {**entry["fields"], "at": entry["at"]}
         yield entry
 
 

@@ -14,6 +14,8 @@ from nestaudience.vocabulary import AudienceKey, Cause, Mode, RunId, RunKind
 
 OLDEST_NIGHT: Final = timedelta(days=31)
 """A backfill uses the consents of today; a night longer ago is no night that it could repair."""
+REPLACING: Final = frozenset({"google_data_manager"})
+"""Destinations whose lists can be replaced."""
 _CASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,79}")
 
 
@@ -99,8 +101,14 @@ def backfill(
     leaves no audience, a night in the future or too long ago, a case that is missing or no reference.
     """
     wrong = [*_unknown(settings, scope), *_wrong_night(for_night, today), *_wrong_case(cause, case_id)]
-    if not wrong and not any(scope.takes(audience) for audience in settings.audiences.values()):
+    taken = [audience for audience in settings.audiences.values() if scope.takes(audience)]
+    if not wrong and not taken:
         wrong.append("no audience is in all of the named controllers, segments and destinations")
+    others = sorted({audience.table.destination for audience in taken} - REPLACING)
+    if mode is Mode.REPLACE and others:
+        wrong.append(
+            f"mode: {', '.join(others)} cannot take off what is older than a moment; name other destinations, or use resend"
+        )
     if wrong:
         raise NeedsFix("backfill_refused", "the backfill's parameters", "; ".join(wrong))
     return Job(RunKind.BACKFILL, scope, mode, for_night, cause, case_id)

@@ -167,7 +167,7 @@ def _orders(parts: Parts, held: Held, states: ListStates, job: Job) -> Orders:
     retracted = None
     if job.retracts is not None:
         retracted = held.added_by(parts.memory.additions_of(transfers_of(parts.evidence.reader, job.retracts)))
-    return Orders(frozenset(states.endings), retracted, job.mode is Mode.RESEND)
+    return Orders(frozenset(states.endings), retracted, job.mode in {Mode.RESEND, Mode.REPLACE})
 
 
 def transfers_of(reader: LogReader, run_id: RunId) -> dict[str, AudienceKey]:

@@ -29,7 +29,7 @@ class Outcome:
     def exit_codes(self) -> tuple[int, ...]:
         """Every exit code that something in this run asks for, 0 when nothing does."""
         codes = {error.exit_code for error in self.errors}
-        codes |= {4 for sent in self.sent.values() if sent.unknown}
+        codes |= {4 for sent in self.sent.values() if sent.unknown} | {2 for sent in self.sent.values() if sent.set_aside}
         codes |= {gate.exit_code for gates in self.gates.values() for gate in gates}
         return tuple(sorted(codes | {0}))
 

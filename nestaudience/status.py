@@ -5,7 +5,7 @@ otherwise; nights are days in Stockholm, other times UTC.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
@@ -43,6 +43,8 @@ class AudienceStatus:
     `closed_since`: the night since which each of them was closed in every run.
     `runs_out_on`: when the platform drops the last people, told when nobody was added for ten days. `frozen_additions`: newcomers whom a gate held
     in the last run; `released`: gates that a release opened in it. `retires_on`: the night that empties the list because it stays too small.
+    `platform`: what the platform said of the list in the last night that asked: `at`, `open`, and what it knew of `size`, `match_rate` (percent),
+    `eligible_for`, `closing_reason`; empty until then.
     """
 
     audience: str
@@ -63,10 +65,12 @@ class AudienceStatus:
     frozen_additions: int = 0
     released: tuple[str, ...] = ()
     retires_on: str = ""
+    platform: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         values = {name: getattr(self, name) for name in AudienceStatus.__dataclass_fields__}
+        values["platform"] = dict(self.platform)
         return values | {"gates": list(self.gates), "closed_since": list(self.closed_since), "released": list(self.released)}
 
     @property
@@ -284,7 +288,12 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
         frozen_additions=_frozen_additions(funnel),
         released=tuple(funnel.get("released", ())),
         retires_on=_retires_on(key, state, seen),
+        platform=_said(seen.history.list_facts.get(list_id, {})),
     )
+
+
+def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in {"audience", "list_id", "membership_days"}}
 
 
 def _frozen_additions(funnel: Mapping[str, Any]) -> int:

@@ -19,16 +19,18 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
-from pathlib import Path
+from functools import partial
 
 from nestaudience.accepted import snapshot_fields
 from nestaudience.accepting import approval_fields, config_fields
+from nestaudience.anchoring import let_leave
 from nestaudience.config.load import to_text
 from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields, texts_for
 from nestaudience.delivery.filling import fill, opened
 from nestaudience.delivery.last_look import LastLook
+from nestaudience.delivery.list_facts import note_facts
 from nestaudience.delivery.lists import (
     ELSEWHERE,
     WRONG_ACCOUNT,
@@ -39,21 +41,21 @@ from nestaudience.delivery.lists import (
 )
 from nestaudience.delivery.salts import Salts
 from nestaudience.delivery.settle import Answered
+from nestaudience.delivery.sweeps import refused, replacing, why_not
 from nestaudience.delta.feeds import stale
 from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.jobs import NIGHTLY, SETTLING, Job
 from nestaudience.judging import Judged, Note, judge, settle, silent
-from nestaudience.ledger.anchor import anchor
-from nestaudience.ledger.checkpoint import SignedCheckpoint
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import NewEntry, TransferLog
 from nestaudience.lists_anew import lists_anew
 from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs gets one
 from nestaudience.parts import Parts
-from nestaudience.remembering import anchor_noes, remember
+from nestaudience.remembering import remember
 from nestaudience.small_lists import retire_small
+from nestaudience.sweeping import sweep_what_is_due
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, KillSwitch, Mode, Operation, Purpose, RunId, RunKind
 from nestaudience.withdrawals import judge_withdrawals, watermarks
 
@@ -237,13 +239,18 @@ class Run:
         """(6) One list's additions, unless a gate holds them or its removals could not be sent: nobody joins a list that somebody must
         leave. Errors are kept in the outcome; the other lists go on.
         """
-        plan = self.judged.delta.plans[key]
-        if plan.additions_to_send and key not in self._owed and not self._halted and not self._stale(key):
+        plan, remote = self.judged.delta.plans[key], self.judged.remotes.get(key)
+        replace = self.job.mode is Mode.REPLACE
+        if replace and not self._halted and (why := why_not(plan, remote, owed=key in self._owed)):
+            self.outcome.errors.append(refused(key, why))
+        elif plan.additions_to_send and key not in self._owed and not self._halted and not self._stale(key):
             self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
             gates = self.outcome.gates
-            self._deliver(key, lambda d: fill(d, plan, self.judged.remotes[key], self._intent(key), self.tools, gates))
-        elif self.job.since is None and key in self.judged.remotes:
-            opened(self.judged.remotes[key], plan, self.tools)
+            remotes = self.judged.remotes
+            work = partial(fill, plan=plan, remotes=remotes, intent=self._intent(key), tools=self.tools, gates=gates)
+            self._deliver(key, replacing(work, remote, self.tools) if replace and remote is not None else work)
+        elif self.job.since is None and remote is not None:
+            opened(remote, plan, self.tools)
 
     def _stale(self, key: AudienceKey) -> bool:
         """True when the snapshot was too old already when the first request could be sent; says so."""
@@ -256,11 +263,15 @@ class Run:
 
     def close_lists(self) -> None:
         """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word; mark those that stayed too small for the
-        next night. Errors are kept in the outcome.
+        next night; note what the platforms say of the others. Errors are kept in the outcome.
         """
         if self.job == NIGHTLY and self.judged.seen_all:
             smallest = self.parts.settings.smallest_list
             retire_small(self.judged.plans, self.judged.remotes, smallest, self.outcome.night, self.tools)
+        if self.job == NIGHTLY and not self._interrupted():
+            audiences, lists = self.parts.settings.audiences, self.judged.remotes
+            ways = [(audiences[key].table.destination, remote) for key, remote in lists.items()]
+            note_facts(ways, self.parts.destinations, self.tools)
         bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
         if not bound or self._halted:
             return
@@ -274,6 +285,8 @@ class Run:
     def finish(self) -> Outcome:
         """(8) Forget what is gone, and say what happened."""
         outcome = self.outcome
+        if not self._halted:
+            outcome.errors += sweep_what_is_due(self.parts, outcome.run_id, self.tools)
         if self.job.kind is not RunKind.WITHDRAWALS:  # the hour is kept short: it reads no whole table
             self.parts.memory.forget_gone(self.parts.clock())
         fields: dict[str, Value] = {
@@ -291,7 +304,7 @@ class Run:
         outcome.checkpoint = signed.note
         place = self.parts.settings.ledger.anchor_directory
         if place is not None:
-            self._anchor(self.parts.evidence.base / place, signed)
+            outcome.errors += let_leave(self.parts, self.log, self._context(""), signed, self.parts.evidence.base / place)
         return outcome
 
     def _times(self) -> list[NewEntry]:
@@ -319,27 +332,12 @@ class Run:
         reached = self.job.scope.destinations or self.parts.settings.destinations.keys()
         return {name: utc_text(self.started) for name in sorted(reached) if name not in owing}
 
-    def _anchor(self, directory: Path, signed: SignedCheckpoint) -> None:
-        """Let the checkpoint leave this machine, and say so in the log. A failure is kept in the outcome; the run is over."""
-        failure: NestAudienceError | None = None
-        try:
-            anchor(directory, signed)
-            noes = anchor_noes(self.parts, directory)
-        except NestAudienceError as error:
-            failure = error.with_traceback(None)
-        if failure is not None:
-            self.outcome.errors.append(failure)
-            return
-        fields: dict[str, Value] = {"kind": "directory", "size": signed.size, "root": signed.root.hex(), **noes}
-        self.log.append_and_seal([(EntryType.ANCHOR, self._context(""), fields)])
-
     def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> bool:
         """Deliver to one list; True when all went well."""
 
         def deliver(line: Line) -> None:
-            delivery = Delivery(line, self.judged.delta, self.judged.held, self._salts, self._look, self.tools)
-            delivery.sent = self.outcome.sent[key]
-            work(delivery)
+            sent = self.outcome.sent[key]
+            work(Delivery(line, self.judged.delta, self.judged.held, self._salts, self._look, self.tools, sent))
 
         return self._holding(key, deliver)
 

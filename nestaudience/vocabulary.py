@@ -94,6 +94,8 @@ class Mode(StrEnum):
     """What brings each list into line."""
     RESEND = "resend"
     """That, and everybody who should be there once more."""
+    REPLACE = "replace"
+    """The same; and when the platform took everybody, whoever is on the list from before is swept off."""
     RETRACT = "retract"
     """Noes, and exactly the people whom one earlier run added; nobody joins."""
 

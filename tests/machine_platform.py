@@ -249,6 +249,9 @@ class Platform:
 
     # -- requests
 
+    def ready(self, operation: Operation, sent_today: int) -> None:
+        """As the port says: no limits."""
+
     def prepare(self, target: Target, batch: Batch) -> Prepared:
         """As the port says."""
         return MemoryPrepared(target, batch)

@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "feed_facts": WORDS | STORE | {"screening", "delta.feeds", "config.settings"},
     "accepted": WORDS | {"delta", "ledger.entries"},
     "accepting": WORDS | {"config", "delta.approvals", "ledger.entries"},
+    "anchoring": WORDS | {"remembering", "ledger", "parts"},
     "jobs": WORDS | {"config.settings"},
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
     "by_hand": WORDS | {"ledger", "parts"},
@@ -73,11 +74,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {
         "accepted",
         "accepting",
+        "anchoring",
         "interrupting",
         "judging",
         "withdrawals",
         "lists_anew",
         "small_lists",
+        "sweeping",
         "remembering",
         "outcome",
         "hashing",
@@ -104,6 +107,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "against": WORDS | {"accepting", "config.schema", "delta", "history"},
     "outcome": WORDS | {"delivery", "delta"},
     "lists_anew": WORDS | {"delivery", "destinations.port", "ledger", "parts"},
+    "sweeping": WORDS | {"delivery", "destinations.port", "ledger", "parts"},
     "recovery": WORDS | {"by_hand", "remembering", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "status": WORDS
     | {"wiring", "parts", "ledger", "audit", "config", "delivery", "history", "due"}
@@ -173,7 +177,7 @@ LIBRARIES = {
 """A library -> the only files that may name it. `sqlite3` is Python's own and is the ledger's engine."""
 
 MADE_ONLY_IN = {
-    "Batch": {"nestaudience/delivery/deliver.py"},
+    "Batch": {"nestaudience/delivery/requests.py"},
     "Screened": {"nestaudience/screening/screen.py"},
     "Delta": {"nestaudience/delta/plan.py"},
     "Addresses": {"nestaudience/customers/sheets.py", "nestaudience/hashing/digests.py", "nestaudience/hashing/addresses.py"}

@@ -229,8 +229,15 @@ class Story:
         batch.outcome = fields["outcome"]
         if batch.outcome == "refused" and batch.operation == "add":
             self._balance(batch).added -= batch.count
+            self._not_added(batch)
         if batch.outcome == "accepted" and batch.operation == "remove" and not batch.repeat:
             self._take_off(index, batch, batch.count)
+
+    def _not_added(self, batch: BatchStory) -> None:
+        """A refused request sent nobody: the people whom the platform would take go again, in a request of their own."""
+        intent = self._intents.get(batch.transfer_id)
+        if intent is not None:
+            intent.added -= batch.count
 
     def _status(self, index: int, _entry: dict[str, Any], fields: dict[str, Any]) -> None:
         batch = self.batches.get(fields["batch_id"])

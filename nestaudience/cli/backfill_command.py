@@ -24,7 +24,11 @@ def backfill(
     segment: Annotated[list[str] | None, typer.Option(help="Only lists of this segment (its code). Repeatable.")] = None,
     destination: Annotated[list[str] | None, typer.Option(help="Only lists at this destination. Repeatable.")] = None,
     mode: Annotated[
-        Literal["diff", "resend"], typer.Option(help="What brings the lists into line, or everybody who should be there as well.")
+        Literal["diff", "resend", "replace"],
+        typer.Option(
+            help="What brings the lists into line; or everybody who should be there as well; or that and, when Google took everybody, "
+            "off with whoever else is on the list."
+        ),
     ] = "diff",
     for_night: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The night that is repaired; today's consents decide.")

@@ -130,6 +130,9 @@ def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
         notes.append(f"the last run used a release of {', '.join(audience.released)}")
     if audience.state == "probing":
         notes.append("first fill: the rest follows when the platform took the first people")
+    if audience.platform.get("open") is False:
+        reason = audience.platform.get("closing_reason", "no reason given")
+        notes.append(f"closed by the platform ({reason}): nobody can join it there until somebody opens it")
     if audience.retires_on:
         notes.append(f"too small; will be retired on {audience.retires_on} if it stays so")
     for gate, night in zip(audience.gates, audience.closed_since, strict=True):

@@ -80,8 +80,8 @@ class RemovalTimes:
     measured: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {name: [] for name in CLOCKS})
 
     def add(self, clock: str, since: datetime | None, until: datetime, people: int) -> None:
-        """So many people took from one moment to the other. Without a beginning nothing is measured; a clock that went back counts as 0."""
-        if since is not None:
+        """So many people took from one moment to the other. Without people or a beginning nothing is measured; a clock that went back counts as 0."""
+        if since is not None and people:
             self.measured[clock].append((max(0, int((until - since).total_seconds())), people))
 
     def fields(self, audience: AudienceKey, recipient: str) -> dict[str, Value]:

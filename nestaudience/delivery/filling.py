@@ -65,15 +65,17 @@ def probe_answer(batches: Iterable[SentBatch], now: datetime, news: Mapping[int,
 def fill(
     delivery: Delivery,
     plan: AudiencePlan,
-    remote: RemoteList,
+    remotes: Mapping[AudienceKey, RemoteList],
     intent: Intent,
     tools: Tools,
     gates: dict[AudienceKey, tuple[Gate, ...]],
 ) -> None:
     """Send a list's additions; of a first fill the probe, and the rest when the platform took it. What holds the rest then is put into `gates`.
+    `remotes` has the list by now.
 
     Raises what the delivery raises.
     """
+    remote = remotes[plan.key]
     if plan.probe is None:
         delivery.add(intent)
         if remote.state == PROBING and not plan.holds_additions:

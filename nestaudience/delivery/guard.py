@@ -10,6 +10,7 @@ from typing import Final
 
 from nestaudience.destinations.port import Batch, Contents, Target
 from nestaudience.errors import MustStop
+from nestaudience.vocabulary import Operation
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -52,6 +53,18 @@ def inspect(contents: Contents, batch: Batch, target: Target) -> None:
         raise _stop("guard_known_bad", "the message holds the digest of no address")
     if len(found) != len(people) or people != set(batch.digests.hex()):
         raise _stop("guard_people", "the message does not hold exactly the people of its batch")
+
+
+def inspect_sweep(contents: Contents, target: Target) -> None:
+    """The same for a request that takes off whoever is older than a moment: it is for the bound list, and names nobody."""
+    if contents.account_id != target.account.account_id:
+        raise _stop("guard_account", "the message names another ad account than the binding")
+    if contents.list_id != target.list_id:
+        raise _stop("guard_list", "the message names another list than the binding")
+    if contents.operation is not Operation.REMOVE:
+        raise _stop("guard_operation", "the message asks for another operation than a removal")
+    if contents.identifiers:
+        raise _stop("guard_people", "the message names people")
 
 
 def _stop(code: str, what: str) -> MustStop:

@@ -51,6 +51,12 @@ class Held:
         """The ledger's row ids of these rows."""
         return _one(self.rows.column("member_id").take(numbers))
 
+    def member_lists(self, numbers: pa.Array) -> pa.Array:
+        """The same for lists of rows: `list<int64>` of ids for `list<int64>` of row numbers, in one order."""
+        ends = pc.cumulative_sum(pc.list_value_length(numbers).fill_null(0))
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends.cast(pa.int32())])
+        return pa.ListArray.from_arrays(offsets, self.member_ids(numbers.flatten()))
+
     def persons(self) -> pa.Array:
         """The distinct person tokens of these rows: `fixed_size_binary[16]`."""
         return _one(pc.unique(self.rows.column("person_token")))

@@ -16,7 +16,7 @@ from nestaudience.destinations.port import Destination
 from nestaudience.errors import NestAudienceError
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.ledger.entries import EntryType, Value, utc_text
-from nestaudience.ledger.memory import Memory, RemoteList, SentBatch
+from nestaudience.ledger.memory import SWEPT, Memory, RemoteList, SentBatch
 from nestaudience.vocabulary import Operation, Recipient
 
 
@@ -104,7 +104,11 @@ def write_down(answers: Iterable[Answered], lists: Mapping[int, RemoteList], too
     for each in answers:
         remote, batch = lists[each.batch.list_no], each.batch
         fields = each.answer.fields(batch.batch_id, batch.transfer_id, remote.audience)
-        entries.append((EntryType.PLATFORM_STATUS, tools.context(remote.controller), fields))
+        kind = EntryType.PLATFORM_STATUS
+        if batch.attempt == SWEPT:
+            told = ("state", "codes")
+            kind, fields = EntryType.SWEEP, _swept(batch, remote) | {name: fields[name] for name in told}
+        entries.append((kind, tools.context(remote.controller), fields))
         if batch.operation is Operation.REMOVE and batch.attempt > 1 and each.answer.state in {"partly", "refused"}:
             escalated: dict[str, Value] = {
                 "code": "removal_refused_again",
@@ -126,6 +130,10 @@ def write_down(answers: Iterable[Answered], lists: Mapping[int, RemoteList], too
 
     tools.log.append_and_seal(entries, also)
     return len(changes)
+
+
+def _swept(batch: SentBatch, remote: RemoteList) -> dict[str, Value]:
+    return {"sweep_id": batch.batch_id.hex(), "audience": remote.audience, "list_id": remote.list_id}
 
 
 def _time(text: str) -> datetime:

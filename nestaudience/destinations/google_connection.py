@@ -4,6 +4,7 @@ It reads a key file, or the application default credentials, and opens channels.
 sends nothing.
 """
 
+import hashlib
 import ipaddress
 import logging
 from collections.abc import Iterator
@@ -98,10 +99,11 @@ class GoogleDataManagerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """The two services of the SDK that this destination uses."""
+    """The two services of the SDK that this destination uses, and a key of the Cloud project whose quota they spend."""
 
     ingestion: dm.IngestionServiceClient
     lists: dm.UserListServiceClient
+    project: str = ""
 
     def close(self) -> None:
         """Close their channels."""
@@ -123,6 +125,7 @@ def connect(settings: GoogleDataManagerSettings) -> Clients:
                     channel=loopback_channel(settings.endpoint, settings.credentials)
                 )
             ),
+            "sandbox " + hashlib.sha256(settings.endpoint.ca_pem).hexdigest()[:16],
         )
     credentials = load_credentials(settings.credentials, SCOPE)
     if credentials is None:
@@ -132,7 +135,13 @@ def connect(settings: GoogleDataManagerSettings) -> Clients:
     return Clients(
         dm.IngestionServiceClient(credentials=credentials, client_options=options),
         dm.UserListServiceClient(credentials=credentials, client_options=options),
+        _project_of(credentials),
     )
+
+
+def _project_of(credentials: Any) -> str:
+    """The project that pays for the calls: the one named for the quota, else the credentials' own; one for all that name none."""
+    return str(getattr(credentials, "quota_project_id", None) or getattr(credentials, "project_id", None) or "")
 
 
 def load_credentials(source: ServiceAccountFile | ApplicationDefault | SandboxToken, scope: str) -> Any:

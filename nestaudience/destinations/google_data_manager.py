@@ -18,19 +18,22 @@ from google.ads import datamanager_v1 as dm
 from grpc import StatusCode
 
 from nestaudience.destinations.google_connection import Clients, GoogleDataManagerSettings, connect, silence
-from nestaudience.destinations.google_errors import LOST, WORTH_REPEATING, Trouble, remedy_of, trouble_of
+from nestaudience.destinations.google_errors import LOST, QUOTA_CODES, WORTH_REPEATING, Trouble, remedy_of, trouble_of
 from nestaudience.destinations.google_messages import (
     MAX_MEMBERS,
     PreparedRequest,
+    PreparedSweep,
     equals_filter,
     facts_of,
     is_owned,
     list_request,
     parent_of,
     prepare_request,
+    prepare_sweep,
     settlement_of,
     takes_contacts,
 )
+from nestaudience.destinations.google_quota import Kind, Quota, quota_of
 from nestaudience.destinations.port import (
     Accepted,
     Account,
@@ -59,17 +62,30 @@ _ENDED: Final[list[Clients]] = []
 
 
 class GoogleDataManager:
-    """`Destination` to Google Ireland Ltd. `sleep` waits between repetitions of a read (seconds)."""
+    """`Destination` to Google Ireland Ltd. `sleep` waits between repetitions of a read (seconds); `quota`: the project's own when left out."""
 
     name: str = "google_data_manager"
     recipient: Recipient = Recipient.GOOGLE
     batch_size: int = MAX_MEMBERS
 
-    def __init__(self, settings: GoogleDataManagerSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, settings: GoogleDataManagerSettings, *, sleep: Callable[[float], None] = time.sleep, quota: Quota | None = None
+    ) -> None:
         silence()
         self._settings = settings
         self._sleep = sleep
-        self._connected: Clients | None = connect(settings)
+        clients = connect(settings)
+        self._connected: Clients | None = clients
+        self._quota = quota or quota_of(clients.project)
+
+    def ready(self, operation: Operation, sent_today: int) -> None:
+        """Wait for at most 90 seconds until the project's quota lets one more request start; the last tenth of a day is for removals.
+
+        Raises `TryAgain`: `quota_exhausted`, `quota_exhausted_today`.
+        """
+        trouble = self._quota.ready(Kind.WRITE, removal=operation is Operation.REMOVE, sent_today=sent_today)
+        if trouble is not None:
+            raise _raised(trouble, "google_data_manager.ready")
 
     def find_list(self, account: Account, code: str) -> ListFacts | None:
         """The account's own list with this code, or None when the account, read with our credentials, has none.
@@ -93,7 +109,7 @@ class GoogleDataManager:
         parent = _parent(account, where)
         request = list_request(parent, spec)
         options = self._options(account, where)
-        answer = _outcome(lambda: self._clients.lists.create_user_list(request=request, **options))
+        answer = self._once(Kind.LISTS, lambda: self._clients.lists.create_user_list(request=request, **options))
         if isinstance(answer, Trouble):
             raise _raised(answer, where) if answer.without_effect else _error(answer.lost, where)
         if not _is_of(answer, parent):
@@ -110,7 +126,7 @@ class GoogleDataManager:
         parent = _parent(target.account, where)
         request = dm.GetUserListRequest(name=f"{parent}/userLists/{_number(target.list_id, where)}")
         options = self._options(target.account, where)
-        answer = self._ask(lambda: self._clients.lists.get_user_list(request=request, **options))
+        answer = self._ask(Kind.LISTS, lambda: self._clients.lists.get_user_list(request=request, **options))
         if not isinstance(answer, Trouble):
             if not _is_of(answer, parent):
                 raise _error("wrong_account" if answer.name else "unreadable", where)
@@ -135,7 +151,7 @@ class GoogleDataManager:
         parent = _parent(target.account, where)
         request = dm.DeleteUserListRequest(name=f"{parent}/userLists/{_number(target.list_id, where)}")
         options = self._options(target.account, where)
-        answer = _outcome(lambda: self._clients.lists.delete_user_list(request=request, **options))
+        answer = self._once(Kind.LISTS, lambda: self._clients.lists.delete_user_list(request=request, **options))
         if not isinstance(answer, Trouble):
             return
         if not answer.without_effect:
@@ -158,13 +174,21 @@ class GoogleDataManager:
             raise _error("terms_missing", where)
         return prepare_request(target, batch)
 
+    def prepare_sweep(self, target: Target, as_of: datetime) -> Prepared:
+        """Build the request that takes off whoever was last added before `as_of` (UTC). A person added later stays, whatever came before."""
+        where = "google_data_manager.prepare_sweep"
+        _parent(target.account, where)
+        _login(target.account, where)
+        _number(target.list_id, where)
+        return prepare_sweep(target, as_of)
+
     def send(self, prepared: Prepared) -> Receipt:
         """Send it once. `Refused` only where Google provably did nothing; everything else without a request id is `NoReceipt`."""
-        if not isinstance(prepared, PreparedRequest):
+        if not isinstance(prepared, PreparedRequest | PreparedSweep):
             raise TypeError("a destination sends what it prepared itself")
-        answer = _outcome(lambda: self._send(prepared))
+        answer = self._once(Kind.WRITE, lambda: self._send(prepared))
         if isinstance(answer, Trouble):
-            return Refused(answer.code) if answer.without_effect else NoReceipt(answer.lost)
+            return Refused(answer.code, answer.rows) if answer.without_effect else NoReceipt(answer.lost)
         if _REQUEST_ID.fullmatch(answer) is None:
             return NoReceipt(LOST + "unreadable")
         return Accepted(answer)
@@ -177,7 +201,8 @@ class GoogleDataManager:
         where = "google_data_manager.status"
         request = dm.RetrieveRequestStatusRequest(request_id=request_id)
         timeout = self._settings.timeout_seconds
-        answer = self._ask(lambda: self._clients.ingestion.retrieve_request_status(request=request, retry=None, timeout=timeout))
+        call = self._clients.ingestion.retrieve_request_status
+        answer = self._ask(Kind.READ, lambda: call(request=request, retry=None, timeout=timeout))
         if not isinstance(answer, Trouble):
             return settlement_of(answer, operation)
         if answer.code in {"request_unknown", "request_too_old"}:
@@ -206,9 +231,13 @@ class GoogleDataManager:
             raise ValueError("the destination is closed")
         return self._connected
 
-    def _send(self, prepared: PreparedRequest) -> str:
+    def _send(self, prepared: PreparedRequest | PreparedSweep) -> str:
         ingestion = self._clients.ingestion
-        call = ingestion.ingest_audience_members if prepared.operation is Operation.ADD else ingestion.remove_audience_members
+        if isinstance(prepared, PreparedSweep):
+            call: Callable[..., Any] = ingestion.remove_all_audience_members
+        else:
+            adds = prepared.operation is Operation.ADD
+            call = ingestion.ingest_audience_members if adds else ingestion.remove_audience_members
         return str(call(request=prepared.to_sdk(), retry=None, timeout=self._settings.timeout_seconds).request_id)
 
     def _lists(self, account: Account, filter_text: str, where: str) -> Iterator[Any]:
@@ -220,7 +249,7 @@ class GoogleDataManager:
             request = dm.ListUserListsRequest(
                 parent=parent, filter=filter_text, page_size=self._settings.page_size, page_token=page_token
             )
-            page = self._ask(self._page_call(request, options))
+            page = self._ask(Kind.LISTS, self._page_call(request, options))
             if isinstance(page, Trouble):
                 raise _error("account_wrong", where) if page.status is StatusCode.NOT_FOUND else _raised(page, where)
             for item in page.user_lists:
@@ -246,14 +275,22 @@ class GoogleDataManager:
         metadata = () if login is None else (("login-account", login),)
         return {"retry": None, "timeout": self._settings.timeout_seconds, "metadata": metadata}
 
-    def _ask(self, call: Callable[[], T]) -> T | Trouble:
+    def _once(self, kind: Kind, call: Callable[[], T]) -> T | Trouble:
+        """One call, when it is its turn. What Google says of a quota holds for everybody who shares it."""
+        with self._quota.turn(kind) as refused:
+            answer = _outcome(call) if refused is None else refused
+        if refused is None and isinstance(answer, Trouble) and answer.code in QUOTA_CODES:
+            self._quota.hold(kind, answer)
+        return answer
+
+    def _ask(self, kind: Kind, call: Callable[[], T]) -> T | Trouble:
         """A read, repeated after the settings' waits while Google is down."""
-        answer = _outcome(call)
+        answer = self._once(kind, call)
         for wait in self._settings.read_waits:
             if not isinstance(answer, Trouble) or answer.status not in WORTH_REPEATING:
                 break
             self._sleep(wait)
-            answer = _outcome(call)
+            answer = self._once(kind, call)
         return answer
 
 

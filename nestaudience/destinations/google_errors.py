@@ -7,11 +7,12 @@ Reasons and their meaning: the SDK's `ErrorReason`, and
 https://developers.google.com/data-manager/api/devguides/concepts/understand-errors (read 2026-11).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from google.api_core.exceptions import GoogleAPICallError
-from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from grpc import StatusCode
 
 from nestaudience.destinations.remedies import Remedy
@@ -20,6 +21,7 @@ from nestaudience.errors import MustStop, NeedsFix, NotKnown, TryAgain
 LOST: Final = "lost_"
 """Prefix of the codes of a request that may have had its effect."""
 
+_MALFORMED: Final = Remedy(NeedsFix, "report a defect: a digest that the wire guard had passed was refused as malformed")
 
 REMEDIES: Final[dict[str, Remedy]] = {
     "account_wrong": Remedy(NeedsFix, "compare the ad account in the binding with the one in Google Ads, id and kind"),
@@ -28,7 +30,11 @@ REMEDIES: Final[dict[str, Remedy]] = {
         NeedsFix, "give a readable service account key file, or working application default credentials"
     ),
     "eu_political_declaration_missing": Remedy(NeedsFix, "make the EU political advertising declaration in the ad account"),
+    "invalid_audience_member": _MALFORMED,
+    "invalid_base64_encoding": _MALFORMED,
+    "invalid_hex_encoding": _MALFORMED,
     "invalid_request": Remedy(NeedsFix, "report a defect: Google refused the form of the request"),
+    "invalid_sha256_format": _MALFORMED,
     "list_code_twice": Remedy(NeedsFix, "two lists of the account carry one code: decide which is ours, and change the other's"),
     "list_gone": Remedy(TryAgain, "read the list; when the account proves that it is gone, the next run creates it again"),
     "list_not_ours": Remedy(NeedsFix, "the list belongs to another account or cannot be changed; bind the owner's account"),
@@ -38,8 +44,9 @@ REMEDIES: Final[dict[str, Remedy]] = {
     "list_wrong_type": Remedy(
         NeedsFix, "the list does not take contact data; retire it, and let the next run create one that does"
     ),
-    "member_malformed": Remedy(NeedsFix, "report a defect: a digest that the wire guard had passed was refused as malformed"),
+    "member_malformed": _MALFORMED,
     "membership_too_long": Remedy(NeedsFix, "set a membership duration of whole days, at most 540"),
+    "moment_refused": Remedy(NeedsFix, "set this machine's clock: Google holds the moment of a sweep to be in the future"),
     "name_taken": Remedy(NeedsFix, "a list of this name exists already: look it up by its code, or rename the other one"),
     "not_allowlisted": Remedy(NeedsFix, "ask Google to open Customer Match for this ad account"),
     "permission_denied": Remedy(
@@ -76,6 +83,7 @@ REASONS: Final[dict[str, str]] = {
     "INVALID_BASE64_ENCODING": "member_malformed",
     "INVALID_DESTINATION": "account_wrong",
     "INVALID_HEX_ENCODING": "member_malformed",
+    "INVALID_REMOVE_AS_OF_TIME": "moment_refused",
     "INVALID_REQUEST_ID": "request_unknown",
     "INVALID_SHA256_FORMAT": "member_malformed",
     "INVALID_USER_LIST_ID": "list_gone",
@@ -100,6 +108,17 @@ REASONS: Final[dict[str, str]] = {
     "USER_LIST_TYPE_NOT_SUPPORTED_FOR_ACCOUNT": "account_wrong",
 }
 """Google's reason -> our code. A reason that is not here takes the code of its gRPC status."""
+
+ROW_REASONS: Final[dict[str, str]] = {
+    "INVALID_AUDIENCE_MEMBER": "invalid_audience_member",
+    "INVALID_BASE64_ENCODING": "invalid_base64_encoding",
+    "INVALID_HEX_ENCODING": "invalid_hex_encoding",
+    "INVALID_SHA256_FORMAT": "invalid_sha256_format",
+}
+"""Google's reason at the path of one member -> the code by which that person is counted. Any other reason there counts as `member_malformed`."""
+
+_ROW: Final = re.compile(r"audience_members(?:\.audience_members)?\[([0-9]{1,5})\](?:\..*)?", re.DOTALL)
+"""The path of one member. Google shows the doubled form for events; its own for members is not shown anywhere, so both are read."""
 
 STATUSES: Final[dict[StatusCode, str]] = {
     StatusCode.ABORTED: "aborted",
@@ -137,18 +156,22 @@ WITHOUT_EFFECT: Final = frozenset(
 it only with Google's own reason: gRPC itself gives the same status for an answer that is too large, and when the connection is
 told to calm down."""
 
+QUOTA_CODES: Final = frozenset({"quota_exhausted", "quota_exhausted_today"})
+"""The codes by which Google's own quota refuses."""
+
 WORTH_REPEATING: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.ABORTED, StatusCode.INTERNAL, StatusCode.UNKNOWN})
 """Statuses after which a read is asked again. A write never is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A failed call, reduced to what we may keep. `after` is seconds until another try, where Google named them."""
+    """A failed call, reduced to what we may keep. `after` is seconds until another try, where Google named them; `rows` as in `Refused`."""
 
     code: str
     status: StatusCode | None
     without_effect: bool
     after: float | None = None
+    rows: tuple[tuple[int, str], ...] | None = None
 
     @property
     def lost(self) -> str:
@@ -165,7 +188,18 @@ def trouble_of(error: Exception) -> Trouble:
     code = REASONS.get(reason or "", STATUSES.get(status, "unknown"))
     if status is StatusCode.RESOURCE_EXHAUSTED:
         return _exhausted(error, explained=reason is not None)
-    return Trouble(code, status, without_effect=status in WITHOUT_EFFECT)
+    rows = _rows(error, code) if status is StatusCode.INVALID_ARGUMENT else None
+    return Trouble("member_malformed" if rows else code, status, without_effect=status in WITHOUT_EFFECT, rows=rows)
+
+
+def _rows(error: GoogleAPICallError, code: str) -> tuple[tuple[int, str], ...] | None:
+    """The members that the refusal is about. A path that leads elsewhere makes the whole request wrong, whatever the other paths say."""
+    told = [violation for detail in error.details if isinstance(detail, BadRequest) for violation in detail.field_violations]
+    found = [(_ROW.fullmatch(violation.field), violation.reason) for violation in told]
+    if not found or any(path is None for path, _ in found):
+        return () if code == "member_malformed" else None
+    rows = {int(path[1]): ROW_REASONS.get(reason, "member_malformed") for path, reason in found if path is not None}
+    return tuple(sorted(rows.items()))
 
 
 def remedy_of(code: str) -> Remedy:

@@ -8,6 +8,7 @@ Limits: 10 000 members a request, 10 identifiers a member; `composite_data.user_
 """
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from google.ads import datamanager_v1 as dm
@@ -65,6 +66,40 @@ class PreparedRequest:
         raise TypeError("a prepared request cannot be pickled or copied")
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedSweep:
+    """One request to take off whoever was last added before a moment, as bytes. It names nobody."""
+
+    message: bytes = field(repr=False)
+
+    def contents(self) -> Contents:
+        """Parse the bytes afresh. A request for several lists, or one that is only tried, shows as one of no list."""
+        request = dm.RemoveAllAudienceMembersRequest.pb().FromString(self.message)
+        account_id = list_id = ""
+        if len(request.destinations) == 1 and not request.validate_only:
+            account = request.destinations[0].operating_account
+            account_id = account.account_id if account.account_type == _ADS else ""
+            list_id = request.destinations[0].product_destination_id
+        return Contents(account_id, list_id, Operation.REMOVE, [])
+
+    def to_sdk(self) -> Any:
+        """The SDK's own object made from the bytes."""
+        return dm.RemoveAllAudienceMembersRequest.deserialize(self.message)
+
+
+def prepare_sweep(target: Target, as_of: datetime) -> PreparedSweep:
+    """The bytes of a sweep. Raises ValueError for a moment without a zone.
+
+    https://developers.google.com/data-manager/api/devguides/audiences/google-ads/customer-match/remove-all-members (read 2026-11).
+    """
+    if as_of.tzinfo is None:
+        raise ValueError("a moment has a zone")
+    request = dm.RemoveAllAudienceMembersRequest.pb()()
+    _name_list(request.destinations.add(), target)
+    request.remove_as_of_time.FromDatetime(as_of.astimezone(UTC))
+    return PreparedSweep(request.SerializeToString())
+
+
 def _sole_identifier(member: Any) -> str:
     if member.ByteSize() != _MEMBER_BYTES:
         return ""
@@ -77,11 +112,7 @@ def prepare_request(target: Target, batch: Batch) -> PreparedRequest:
     if len(batch.digests) > MAX_MEMBERS or batch.digests.recipient is not Recipient.GOOGLE:
         raise ValueError("a batch for Google has at most 10 000 digests made by Google's rule")
     request = _REQUESTS[batch.operation].pb()()
-    destination = request.destinations.add()
-    _name_account(destination.operating_account, target.account.account_id)
-    if target.account.login_account_id is not None:
-        _name_account(destination.login_account, target.account.login_account_id)
-    destination.product_destination_id = target.list_id
+    _name_list(request.destinations.add(), target)
     request.encoding = dm.Encoding.HEX
     if batch.consent is not None:
         _declare(request, batch.consent)
@@ -89,6 +120,13 @@ def prepare_request(target: Target, batch: Batch) -> PreparedRequest:
     for digest in batch.digests.hex():
         add().composite_data.user_data.user_identifiers.add().email_address = digest
     return PreparedRequest(batch.operation, request.SerializeToString())
+
+
+def _name_list(destination: Any, target: Target) -> None:
+    _name_account(destination.operating_account, target.account.account_id)
+    if target.account.login_account_id is not None:
+        _name_account(destination.login_account, target.account.login_account_id)
+    destination.product_destination_id = target.list_id
 
 
 def _name_account(product_account: Any, account_id: str) -> None:
@@ -167,7 +205,13 @@ def facts_of(user_list: Any) -> ListFacts:
         size=largest if raw.HasField("size_info") else None,
         match_rate=raw.ingested_user_list_info.contact_id_info.match_rate_percentage or None,
         closing_reason=reasons.get(raw.closing_reason, f"reason_{raw.closing_reason}"),
+        eligible_for=_eligible(raw.target_network_info) if raw.HasField("target_network_info") else None,
     )
+
+
+def _eligible(networks: Any) -> tuple[str, ...]:
+    words = ("display", "search")
+    return tuple(word for word in words if getattr(networks, f"eligible_for_{word}"))
 
 
 def settlement_of(response: Any, operation: Operation) -> Settlement:

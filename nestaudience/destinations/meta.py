@@ -224,6 +224,9 @@ class Meta:
         if self.read_list(target) is not None:
             raise _error("permission_denied", where)
 
+    def ready(self, operation: Operation, sent_today: int) -> None:
+        """Nothing to wait for: Meta's limits are no number of requests, and it says when one is reached."""
+
     def prepare(self, target: Target, batch: Batch) -> Prepared:
         """Build the one request of a batch: at most 10 000 digests made by Meta's rule, else ValueError.
 

@@ -128,9 +128,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The platform refused the request, provably without effect. `code` is from the destination's error table."""
+    """The platform refused the request, provably without effect. `code` is from the destination's error table.
+
+    `rows`: None when the refusal is not about single people; otherwise the places in the batch of those whom it is about, each with a reason code,
+    and empty when the platform does not say who they are.
+    """
 
     code: str
+    rows: tuple[tuple[int, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,10 @@ class ListSpec:
 
 @dataclass(frozen=True, slots=True)
 class ListFacts:
-    """What the platform says of a list. Sizes are None while it does not know them; `match_rate` is a percentage."""
+    """What the platform says of a list. Sizes are None while it does not know them; `match_rate` is a percentage.
+
+    `eligible_for`: the words of those uses for which the platform would take the list now; None where it does not say.
+    """
 
     list_id: str
     code: str
@@ -164,6 +172,15 @@ class ListFacts:
     size: int | None
     match_rate: int | None
     closing_reason: str | None
+    eligible_for: tuple[str, ...] | None = None
+
+
+@runtime_checkable
+class Sweeping(Protocol):
+    """A destination that can take off a list, in one request, whoever was last added to it before a moment."""
+
+    def prepare_sweep(self, target: Target, as_of: datetime) -> Prepared:
+        """Build the request; `as_of` is UTC. Its contents name no identifier. `send` sends it, and `status` says what became of it."""
 
 
 @runtime_checkable
@@ -200,6 +217,13 @@ class Destination(Protocol):
 
     def delete_list(self, target: Target) -> None:
         """Delete a list for good; a list that is gone already is no error. Raises `NotKnown` as well when the answer was lost."""
+
+    def ready(self, operation: Operation, sent_today: int) -> None:
+        """Wait, a minute or two at most, until one more request about people may start; asked before each batch's last look.
+
+        `sent_today`: requests that the ledger knows of the last 24 hours, to all lists of this destination. Raises `TryAgain` when that is all that
+        the platform takes in a day; additions end a little earlier than removals.
+        """
 
     def prepare(self, target: Target, batch: Batch) -> Prepared:
         """Build the one request of a batch."""

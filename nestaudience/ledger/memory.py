@@ -26,6 +26,8 @@ SILENCE: Final = timedelta(hours=48)
 
 TRIED_AGAIN: Final = 0
 """`attempt` of a batch that was accepted in part and whose people were sent once more. What became of the second try stands in its own batch."""
+SWEPT: Final = -1
+"""`attempt` of a removal that names nobody: a sweep of whoever was last added before a moment. It has entries of its own in the log."""
 RECOVERING: Final = "recovering"
 """The state of a list that may hold people whom a restored ledger does not know."""
 PROBING: Final = "probing"
@@ -98,10 +100,10 @@ HELD_FIELDS: Final = pa.schema(
     + [("sealed_digest", pa.binary(32))]
 )
 """One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full, or in part at the second try, and not yet due
-for a refresh (two thirds of the list's duration); `removing`: a removal is under way or waits for an earlier addition; `owed`: a removal was
-tried and must be tried again; `unanswered`: one of which nobody knows what became of it may still act, so that an addition waits; `again`: the
-row's batch, when it was accepted in part at the first try, else 0. The row of somebody who is gone stays, `removing` and not `owed`, while
-`unanswered`."""
+for a refresh (two thirds of the list's duration, or some nights earlier by the batch's number); `removing`: a removal is under way or waits for an
+earlier addition; `owed`: a removal was tried and must be tried again; `unanswered`: one of which nobody knows what became of it may still act, so
+that an addition waits; `again`: the row's batch, when it was accepted in part at the first try, else 0. The row of somebody who is gone stays,
+`removing` and not `owed`, while `unanswered`."""
 
 _HELD: Final = """
 WITH news (news_no, news_state) AS (VALUES {news}),
@@ -239,6 +241,16 @@ class Memory:
         query = sa.select(BATCH.c.list_no).distinct().where(BATCH.c.operation == Operation.ADD.value, BATCH.c.state != "refused")
         return frozenset(read(self.engine, lambda c: c.execute(query).scalars().all()))
 
+    def requests_since(self, destination: str, since: datetime) -> int:
+        """How many requests about people went through a destination since then (UTC), whatever became of them. One that was not accepted counts for
+        the destination with which its list began.
+        """
+        lists = sa.select(REMOTE_LIST.c.list_no).where(REMOTE_LIST.c.destination == destination)
+        unnamed = sa.and_(BATCH.c.list_no.in_(lists), ~BATCH.c.request_id.contains(" "))
+        went = sa.or_(BATCH.c.request_id.startswith(f"{destination} ", autoescape=True), unnamed)
+        query = sa.select(sa.func.count()).where(went, BATCH.c.sent_at > utc_text(since))
+        return int(read(self.engine, lambda c: c.execute(query).scalar_one()))
+
     def next_batch_no(self) -> int:
         """The number of the next batch."""
         query = sa.select(sa.func.coalesce(sa.func.max(BATCH.c.batch_no), 0) + 1)
@@ -273,6 +285,16 @@ class Memory:
         """These memberships are being removed by this batch."""
         statement = "UPDATE membership SET batch_removed = :batch WHERE member_id IN (SELECT value FROM json_each(:ids))"
         connection.execute(sa.text(statement), {"batch": batch_no, "ids": json.dumps(member_ids)})
+
+    def mark_older(self, connection: Connection, list_no: int, batch_no: int, as_of: str) -> None:
+        """Memberships of this list that were sent before a moment (UTC text), and whose people were not sent after it, are being removed by this
+        batch, unless another one removes them already.
+        """
+        sent = "SELECT batch_no FROM batch WHERE list_no = :list AND operation = 'add' AND sent_at"
+        statement = f"""UPDATE membership SET batch_removed = :batch
+            WHERE list_no = :list AND batch_removed IS NULL AND batch_added IN ({sent} < :as_of) AND digest_token NOT IN (
+                SELECT digest_token FROM membership WHERE list_no = :list AND batch_added IN ({sent} >= :as_of))"""  # noqa: S608 (ours)
+        connection.execute(sa.text(statement), {"list": list_no, "batch": batch_no, "as_of": as_of})
 
     def set_batch(self, connection: Connection, batch_no: int, values: dict[str, Any]) -> None:
         """Write what an answer says, in the transaction of its entry."""
@@ -371,8 +393,9 @@ def _distinct(tokens: np.ndarray) -> int:
 def _held_query(now: datetime, news: Mapping[int, str]) -> str:
     rows = ", ".join(f"({number:d}, '{state}')" for number, state in news.items()) or "(-1, NULL)"
     at = utc_text(now)
-    # Two thirds of a day are 16 hours.
-    due = f"strftime('%Y-%m-%dT%H:%M:%S', '{at}', '-' || (l.membership_days * 16) || ' hours') || '{at[19:]}'"
+    # Two thirds of a day are 16 hours. A fill of many batches is refreshed over several nights before, by the batch's number: a sixth of the days.
+    hours = "l.membership_days * 16 - 24 * (m.batch_added % max(1, l.membership_days / 6))"
+    due = f"strftime('%Y-%m-%dT%H:%M:%S', '{at}', '-' || ({hours}) || ' hours') || '{at[19:]}'"
     silent, later = utc_text(now - SILENCE), _plus_silence("sent_at")
     return _HELD.format(news=rows, now=at, silent=silent, later=later, due=due, unanswered=_UNANSWERED)
 

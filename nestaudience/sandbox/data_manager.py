@@ -7,7 +7,7 @@ late, when its clock passes their time.
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event
@@ -31,6 +31,7 @@ LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 _METHODS: Final = {
     "IngestAudienceMembers": (INGESTION, True),
     "RemoveAudienceMembers": (INGESTION, True),
+    "RemoveAllAudienceMembers": (INGESTION, True),
     "RetrieveRequestStatus": (INGESTION, False),
     "CreateUserList": (USER_LISTS, True),
     "DeleteUserList": (USER_LISTS, True),
@@ -174,6 +175,12 @@ class DataManagerSandbox:
             self.state.catch_up()
             del self.state.lists[account_id][list_id]
 
+    def refuse_people(self, digests: Iterable[str], reason: str = "INVALID_SHA256_FORMAT", *, located: bool = True) -> None:
+        """Take a request with one of these digests (hex), and no others, for malformed from now on. `located`: with the path of each such member."""
+        with self._lock:
+            self.state.unwelcome = {bytes.fromhex(digest): reason for digest in digests}
+            self.state.locates = located
+
     def revoke(self, token: str) -> None:
         """Let a token be unknown from now on."""
         with self._lock:
@@ -219,6 +226,9 @@ class DataManagerSandbox:
             ),
             "RemoveAudienceMembers": lambda raw, token, _: google_ingestion.take_members(
                 state, raw, token, addition=False, apply_after=after
+            ),
+            "RemoveAllAudienceMembers": lambda raw, token, _: google_ingestion.sweep_members(
+                state, raw, token, apply_after=after
             ),
             "RetrieveRequestStatus": lambda raw, *_: google_ingestion.tell_status(state, raw),
             "CreateUserList": lambda raw, token, login_id: google_lists.create(state, raw, token, login_id),

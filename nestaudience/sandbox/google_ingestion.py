@@ -1,4 +1,4 @@
-"""The local IngestionService: add, remove, and what became of it, by the documented rules.
+"""The local IngestionService: add, remove, sweep, and what became of it, by the documented rules.
 
 One fault refuses a whole request; nothing is applied at once; the result is counts, never people. It knows no transport: bytes
 in, bytes or a `Refusal` out. Addresses (name and place), mobile ids and the other kinds of members are outside the sandbox and
@@ -10,13 +10,13 @@ https://developers.google.com/data-manager/api/devguides/audiences/send-audience
 import base64
 import binascii
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any, Final
 
 from google.ads import datamanager_v1 as dm
 
 from nestaudience.sandbox.google_refusals import MOST_VIOLATIONS, Refusal, denied, invalid, precondition
-from nestaudience.sandbox.google_state import STATUS, STATUS_KEPT, AcceptedRequest, GoogleState, Part, Person
+from nestaudience.sandbox.google_state import STATUS, STATUS_KEPT, AcceptedRequest, GoogleState, Part, Person, SandboxAccount
 
 MAX_MEMBERS: Final = 10_000
 MAX_IDENTIFIERS: Final = 10
@@ -28,6 +28,7 @@ _CONTACT: Final = dm.IngestedUserListInfo.UploadKeyType.CONTACT_ID
 _GRANTED, _DENIED = dm.ConsentStatus.CONSENT_GRANTED, dm.ConsentStatus.CONSENT_DENIED
 _DENIED_CONSENT: Final = int(dm.ProcessingErrorReason.PROCESSING_ERROR_REASON_DENIED_CONSENT)
 _NO_CONSENT: Final = int(dm.ProcessingErrorReason.PROCESSING_ERROR_REASON_NO_CONSENT)
+_UNKNOWN_CONSENT: Final = int(dm.ProcessingErrorReason.PROCESSING_ERROR_REASON_UNKNOWN_CONSENT)
 _MEMBER_PATH: Final = "audience_members.audience_members[{}]"
 
 
@@ -39,7 +40,7 @@ def take_members(state: GoogleState, raw: bytes, token: str, *, addition: bool, 
     refusal = _sizes(request) or _destinations(state, request, token, addition=addition)
     if refusal is not None:
         return refusal
-    people = _people(request, addition=addition)
+    people = _people(state, request, addition=addition)
     if isinstance(people, Refusal):
         return people
     response = answer.pb()()
@@ -49,12 +50,38 @@ def take_members(state: GoogleState, raw: bytes, token: str, *, addition: bool, 
             Part(
                 item.operating_account.account_id,
                 item.product_destination_id,
-                [person for person in people if not person.references or item.reference in person.references],
+                [
+                    _by_settings(person, state.accounts[item.operating_account.account_id])
+                    for person in people
+                    if not person.references or item.reference in person.references
+                ],
             )
             for item in request.destinations
         ]
         composite = request.audience_members[0].WhichOneof("data") == "composite_data"
         response.request_id = state.accept(AcceptedRequest(addition, composite, now, now + apply_after, parts))
+    encoded: bytes = response.SerializeToString()
+    return encoded
+
+
+def sweep_members(state: GoogleState, raw: bytes, token: str, *, apply_after: timedelta) -> bytes | Refusal:
+    """RemoveAllAudienceMembers: whoever was last added before `remove_as_of_time` goes, when the request is due."""
+    request = dm.RemoveAllAudienceMembersRequest.pb().FromString(raw)
+    if len(request.destinations) > MAX_DESTINATIONS:
+        return invalid("TOO_MANY_DESTINATIONS", "destinations")
+    for name in ("destinations", "remove_as_of_time"):
+        if name not in {descriptor.name for descriptor, _ in request.ListFields()}:
+            return invalid("REQUIRED_FIELD_MISSING", name)
+    refusal = _destinations(state, request, token, addition=False)
+    if refusal is not None:
+        return refusal
+    now, as_of = state.clock.now(), request.remove_as_of_time.ToDatetime(tzinfo=UTC)
+    if as_of > now:
+        return invalid("INVALID_REMOVE_AS_OF_TIME", "remove_as_of_time")
+    response = dm.RemoveAllAudienceMembersResponse.pb()()
+    if not request.validate_only:
+        parts = [Part(item.operating_account.account_id, item.product_destination_id, []) for item in request.destinations]
+        response.request_id = state.accept(AcceptedRequest(False, True, now, now + apply_after, parts, as_of))  # noqa: FBT003
     encoded: bytes = response.SerializeToString()
     return encoded
 
@@ -110,7 +137,7 @@ def _destination(state: GoogleState, item: Any, path: str, token: str) -> Refusa
     return None
 
 
-def _people(request: Any, *, addition: bool) -> list[Person] | Refusal:
+def _people(state: GoogleState, request: Any, *, addition: bool) -> list[Person] | Refusal:
     """Every member of a request, or the refusal of all of them because some are malformed."""
     decode = _decoder(request.encoding)
     kinds = {member.WhichOneof("data") for member in request.audience_members}
@@ -121,18 +148,27 @@ def _people(request: Any, *, addition: bool) -> list[Person] | Refusal:
     people: list[Person] = []
     faults: list[tuple[str, str]] = []
     for index, member in enumerate(request.audience_members):
-        found = _identifiers(member, decode)
+        found = _welcome(state, _identifiers(member, decode))
         if isinstance(found, tuple):
             error = _consent_error(of_request, member.consent) if addition and member.HasField("consent") else usual
             people.append(Person(found, error, tuple(member.destination_references)))
         else:
-            faults.append((_MEMBER_PATH.format(index) + found.violations[0][0], found.reason))
+            place = _MEMBER_PATH.format(index) + found.violations[0][0]
+            faults.append((place if state.locates else "audience_members", found.reason))
             if len(faults) == MOST_VIOLATIONS:
                 break
     if faults:
         first = invalid(faults[0][1])
         return Refusal(first.status, first.reason, tuple(faults))
     return people
+
+
+def _welcome(state: GoogleState, found: tuple[bytes, ...] | Refusal) -> tuple[bytes, ...] | Refusal:
+    """The same, unless a test has made one of these identifiers unwelcome."""
+    reason = (
+        next((state.unwelcome[each] for each in found if each in state.unwelcome), None) if isinstance(found, tuple) else None
+    )
+    return found if reason is None else invalid(reason, ".composite_data.user_data.user_identifiers[0]")
 
 
 def _identifiers(member: Any, decode: Callable[[str], bytes | str]) -> tuple[bytes, ...] | Refusal:
@@ -188,6 +224,12 @@ def _consent_error(of_request: tuple[int, int], of_member: Any | None) -> int:
     return 0 if signals == [_GRANTED, _GRANTED] else _NO_CONSENT
 
 
+def _by_settings(person: Person, account: SandboxAccount) -> Person:
+    """Where nothing was said, the account's settings speak; where they do not either, nobody knows."""
+    unknown = person.error == _NO_CONSENT and not account.consent_settings
+    return person._replace(error=_UNKNOWN_CONSENT) if unknown else person
+
+
 def tell_status(state: GoogleState, raw: bytes) -> bytes | Refusal:
     """RetrieveRequestStatus: one entry per destination; counts only when it is done, and for 50 days."""
     asked = dm.RetrieveRequestStatusRequest.pb().FromString(raw)
@@ -212,6 +254,9 @@ def _fill_status(entry: Any, part: Part, request: AcceptedRequest) -> None:
         return
     for reason, count in sorted(part.errors.items()):
         entry.error_info.error_counts.add(reason=reason, record_count=count)
+    if request.as_of is not None:
+        entry.remove_all_audience_members_status.SetInParent()
+        return
     if request.addition:
         side = entry.audience_members_ingestion_status
         counted = side.composite_data_ingestion_status if request.composite else side.user_data_ingestion_status

@@ -193,6 +193,7 @@ def _described(state: GoogleState, account_id: str, remote: RemoteList) -> Any:
         shown = held if held >= SMALLEST_SHOWN else 0
         for network in ("display_network", "search_network", "youtube", "gmail"):
             setattr(told.size_info, f"{network}_members_count", shown)
+        told.target_network_info.eligible_for_display = told.target_network_info.eligible_for_search = bool(shown) and remote.open
         if remote.key_type == _KEY_TYPES.CONTACT_ID:
             info.contact_id_info.match_rate_percentage = MATCH_RATE if shown else 0
     return told

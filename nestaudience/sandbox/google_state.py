@@ -25,7 +25,8 @@ PER_DAY: Final = {"Ingestion": 100_000, "Management": 50_000}
 class SandboxAccount:
     """An ad account. `tokens` may write to it (None: the sandbox's own token); `manager` is the account through which others may.
 
-    The rest is the account's state at Google: Customer Match terms, allow-list, declaration on political advertising.
+    The rest is the account's state at Google: Customer Match terms, allow-list, declaration on political advertising, and whether its own settings
+    say anything of consent where a request does not.
     """
 
     tokens: frozenset[str] | None = None
@@ -33,6 +34,7 @@ class SandboxAccount:
     terms_accepted: bool = True
     allowlisted: bool = True
     political_declaration: bool = True
+    consent_settings: bool = True
 
 
 @dataclass(slots=True)
@@ -83,13 +85,16 @@ class Part:
 
 @dataclass(slots=True)
 class AcceptedRequest:
-    """A request that was accepted: applied at `due`, and forgotten some 50 days after `accepted`."""
+    """A request that was accepted: applied at `due`, and forgotten some 50 days after `accepted`. With `as_of` it takes off whoever was last added
+    before that moment.
+    """
 
     addition: bool
     composite: bool
     accepted: datetime
     due: datetime
     parts: list[Part]
+    as_of: datetime | None = None
 
 
 class GoogleState:
@@ -101,6 +106,8 @@ class GoogleState:
         self.lock = RLock()
         self.own_token = own_token
         self.revoked: set[str] = set()
+        self.unwelcome: dict[bytes, str] = {}
+        self.locates = True
         self.lists: dict[str, dict[str, RemoteList]] = {account_id: {} for account_id in accounts}
         self.requests: dict[str, AcceptedRequest] = {}
         self._waiting: list[AcceptedRequest] = []
@@ -156,6 +163,10 @@ class GoogleState:
         part.people = []
         if remote is None or (request.addition and not remote.open):
             part.status = STATUS.FAILED
+            return
+        if request.as_of is not None:
+            remote.members = {member: added for member, added in remote.members.items() if added >= request.as_of}
+            part.status = STATUS.SUCCESS
             return
         if request.addition:
             remote.members.update(dict.fromkeys(good, request.due))

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from google.ads import datamanager_v1 as dm
 from later_world import LISTS, LaterWorld
 
 from nestaudience import sync
@@ -239,3 +240,22 @@ def test_a_long_run_keeps_its_leases(world: LaterWorld) -> None:
         outcome = sync.run(parts, note=note)
     assert outcome.exit_code == 0
     assert refused > 4
+
+
+@pytest.mark.parametrize("reason", ["DENIED_CONSENT", "NO_CONSENT", "UNKNOWN_CONSENT"])
+def test_a_platform_that_disagrees_about_consent_is_an_incident(world: LaterWorld, reason: str) -> None:
+    """We sent nobody without a grant for both signals: whatever it counts as another consent is a fault of somebody's, and is told by number."""
+    world.night()
+    error = int(dm.ProcessingErrorReason[f"PROCESSING_ERROR_REASON_{reason}"])
+    place = world.remote(CRIME).list_id
+    (part,) = [
+        part
+        for request in world.sandbox._state.requests.values()
+        for part in request.parts
+        if request.addition and part.list_id == place and part.people
+    ]
+    part.people[:2] = [person._replace(error=error) for person in part.people[:2]]
+    world.settle()
+    later = world.night()
+    (incident,) = entries(world, later.run_id, "incident")
+    assert incident == {"code": "consent_counts", "audience": CRIME, "counts": {reason.lower(): 2}}

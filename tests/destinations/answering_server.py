@@ -4,11 +4,13 @@ sandbox's part."""
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 
 import grpc
 
 from nestaudience.destinations.google_connection import GoogleDataManagerSettings, SandboxEndpoint, SandboxToken
 from nestaudience.destinations.google_data_manager import GoogleDataManager
+from nestaudience.destinations.google_quota import Quota
 from nestaudience.sandbox.certificates import make_loopback_certificates
 
 Answer = Callable[[grpc.ServicerContext], bytes]
@@ -48,7 +50,8 @@ def answering() -> Iterator[tuple[AnsweringServer, GoogleDataManager]]:
     server.start()
     endpoint = SandboxEndpoint(f"localhost:{port}", certificates.ca_pem)
     settings = GoogleDataManagerSettings(SandboxToken("t"), terms_accepted=True, endpoint=endpoint, timeout_seconds=5.0)
-    destination = GoogleDataManager(settings, sleep=lambda _: None)
+    days = Quota(clock=count(0, 1_000_000).__next__)  # whatever was said of a quota is long ago
+    destination = GoogleDataManager(settings, sleep=lambda _: None, quota=days)
     try:
         yield answers, destination
     finally:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import hypothesis
@@ -24,11 +25,20 @@ from nestaudience.destinations.google_connection import (
     ServiceAccountFile,
 )
 from nestaudience.destinations.google_data_manager import GoogleDataManager
-from nestaudience.destinations.google_messages import PreparedRequest, prepare_request, settlement_of
+from nestaudience.destinations.google_messages import (
+    PreparedRequest,
+    PreparedSweep,
+    prepare_request,
+    prepare_sweep,
+    settlement_of,
+)
+from nestaudience.destinations.google_quota import Quota
 from nestaudience.destinations.port import (
+    Accepted,
     Account,
     Batch,
     ConsentSignals,
+    Contents,
     Failed,
     ListSpec,
     NoReceipt,
@@ -36,6 +46,7 @@ from nestaudience.destinations.port import (
     Refused,
     StillProcessing,
     Succeeded,
+    Sweeping,
     Target,
 )
 from nestaudience.errors import NeedsFix, TryAgain
@@ -77,7 +88,8 @@ def settings(sandbox: DataManagerSandbox) -> GoogleDataManagerSettings:
 
 @pytest.fixture
 def google(sandbox: DataManagerSandbox) -> Iterator[GoogleDataManager]:
-    destination = GoogleDataManager(settings(sandbox), sleep=lambda _: None)
+    days = Quota(clock=count(0, 1_000_000).__next__)  # Google's own limits are tried here, not ours
+    destination = GoogleDataManager(settings(sandbox), sleep=lambda _: None, quota=days)
     yield destination
     destination.close()
 
@@ -376,3 +388,41 @@ def test_service_account_files(tmp_path: Path) -> None:
         assert caught.value.code == "credentials_unusable"
         assert caught.value.__context__ is None
         assert "secret" not in str(caught.value)
+
+
+# --- sweeps
+
+
+def test_a_sweep_names_the_list_and_the_moment_and_nobody(sandbox: DataManagerSandbox, google: GoogleDataManager) -> None:
+    target = ready(google)
+    assert isinstance(google, Sweeping)
+    google.send(google.prepare(target, batch(Operation.ADD, "old")))
+    sandbox.advance(timedelta(hours=2))
+    prepared = google.prepare_sweep(target, sandbox.clock.now())
+    assert prepared.contents() == Contents(ACCOUNT.account_id, target.list_id, Operation.REMOVE, [])
+    receipt = google.send(prepared)
+    assert isinstance(receipt, Accepted)
+    sent = sandbox.seen("RemoveAllAudienceMembers")
+    settled = google.status(receipt.request_id, Operation.REMOVE, sent_at=START, now=START)
+    assert settled == StillProcessing()
+    sandbox.advance(timedelta(hours=1))
+    assert google.status(receipt.request_id, Operation.REMOVE, sent_at=START, now=START) == Succeeded(0)
+    assert sandbox.members(ACCOUNT.account_id, target.list_id) == frozenset()
+    for kind in (FaultKind.ANSWER_LOST_BEFORE_EFFECT, FaultKind.ANSWER_LOST_AFTER_EFFECT, FaultKind.DEADLINE):
+        sandbox.faults.add(Fault("RemoveAllAudienceMembers", kind))
+        assert isinstance(google.send(google.prepare_sweep(target, START)), NoReceipt)
+    assert sandbox.seen("RemoveAllAudienceMembers") == sent + 3
+    future = google.send(google.prepare_sweep(target, sandbox.clock.now() + timedelta(hours=1)))
+    assert future == Refused("moment_refused")
+    with pytest.raises(ValueError, match="zone"):
+        google.prepare_sweep(target, datetime(2026, 11, 22))  # noqa: DTZ001  (that is the point)
+
+
+def test_a_sweep_of_several_lists_or_of_another_kind_of_account_is_seen() -> None:
+    request = dm.RemoveAllAudienceMembersRequest.pb().FromString(prepare_sweep(TARGET, START).message)
+    assert request.remove_as_of_time.ToDatetime(tzinfo=UTC) == START
+    request.destinations.add().CopyFrom(request.destinations[0])
+    assert PreparedSweep(request.SerializeToString()).contents().list_id == ""
+    del request.destinations[1]
+    request.destinations[0].operating_account.account_type = dm.ProductAccount.AccountType.GOOGLE_ANALYTICS_PROPERTY
+    assert PreparedSweep(request.SerializeToString()).contents().account_id == ""

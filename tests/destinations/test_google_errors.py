@@ -90,11 +90,42 @@ def test_every_reason_that_we_know(pair: tuple[AnsweringServer, GoogleDataManage
     exhausted = REASONS[reason].startswith("quota")
     status = grpc.StatusCode.RESOURCE_EXHAUSTED if exhausted else grpc.StatusCode.INVALID_ARGUMENT
     server.answer = detailed(status, reason)
-    assert google.send(google.prepare(TARGET, addition())) == Refused(REASONS[reason])
+    unnamed = () if REASONS[reason] == "member_malformed" else None
+    assert google.send(google.prepare(TARGET, addition())) == Refused(REASONS[reason], unnamed)
     # The same reason with a status that proves nothing stays open.
     server.answer = detailed(grpc.StatusCode.INTERNAL, reason)
     assert google.send(google.prepare(TARGET, addition())) == NoReceipt(LOST + REASONS[reason])
     assert remedy_of(LOST + REASONS[reason]).error is NotKnown
+
+
+ONE = "audience_members.audience_members[{}].composite_data.user_data.user_identifiers[0]"
+
+
+@pytest.mark.parametrize(
+    ("told", "rows"),
+    [
+        ([(ONE.format(7), "INVALID_HEX_ENCODING"), (ONE.format(2), "A_REASON_OF_NEXT_YEAR")],
+         ((2, "member_malformed"), (7, "invalid_hex_encoding"))),
+        ([("audience_members[3]", "INVALID_SHA256_FORMAT"), ("audience_members[3]", "INVALID_SHA256_FORMAT")],
+         ((3, "invalid_sha256_format"),)),
+        ([(ONE.format(7), "INVALID_HEX_ENCODING"), ("destinations[0]", "INVALID_DESTINATION")], ()),
+        ([("audience_members[x]", "INVALID_HEX_ENCODING")], ()),
+        ([(PROSE, PROSE)], ()),
+        ([], ()),
+    ],
+)  # fmt: skip
+def test_a_refusal_about_people_says_which_of_them(
+    pair: tuple[AnsweringServer, GoogleDataManager], told: list[tuple[str, str]], rows: tuple[tuple[int, str], ...]
+) -> None:
+    server, google = pair
+    refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_HEX_ENCODING", tuple(told))
+    server.answer = lambda context: context.abort_with_status(refusal.to_grpc(PROSE))
+    receipt = google.send(google.prepare(TARGET, addition()))
+    assert receipt == Refused("member_malformed", rows)
+    assert {code for _, code in rows} <= set(REMEDIES)
+    # A reason that is not about people, at paths that are not either, is about the whole request.
+    refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_DESTINATION", (("destinations[0]", "INVALID_DESTINATION"),))
+    assert google.send(google.prepare(TARGET, addition())) == Refused("account_wrong")
 
 
 def test_reasons_that_are_new_or_not_googles(pair: tuple[AnsweringServer, GoogleDataManager]) -> None:

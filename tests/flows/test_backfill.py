@@ -89,7 +89,7 @@ def test_resend_sends_everybody_once_more(world: SandboxWorld, prefect_server: P
     [
         ({"controllers": ["nobody"]}, ["controllers: name only bokhyllan, computime, hemkraft"]),
         ({"segments": "crime_readers"}, ["segments: a list of"]),
-        ({"mode": "retract"}, ["mode: diff or resend"]),
+        ({"mode": "retract"}, ["mode: diff, resend or replace"]),
         ({"for_night": "2026-13-01"}, ["for_night: a date"]),
         ({"for_night": date(2026, 11, 22)}, ["for_night: a day from 2026-10-21 to 2026-11-21"]),
         ({"case": "anna.kanarie@example.se"}, ["case: letters"]),

@@ -283,3 +283,28 @@ def test_the_last_accepted_configuration(memory: Memory) -> None:
     for text in ("{}", '{"a":1}'):
         write(memory.engine, lambda c, text=text: memory.accept_config(c, "d", text, NOW))
     assert memory.accepted_config() == '{"a":1}'
+
+
+@pytest.mark.parametrize(("days", "slices"), [(7, 1), (12, 2), (30, 5), (540, 90)])
+def test_a_fill_is_refreshed_over_several_nights_and_none_of_it_too_late(memory: Memory, days: int, slices: int) -> None:
+    """A long list goes in many batches of one night; their refreshes fall on as many nights as a sixth of its days, before two thirds."""
+    list_no, batches = bound(memory), 2 * slices + 1
+
+    def work(connection: Any) -> None:
+        connection.execute(sa.text("UPDATE remote_list SET membership_days = :days"), {"days": days})
+        for number in range(1, batches + 1):
+            memory.prepare_batch(connection, batch(number, list_no, "add", "confirmed", NOW, NOW))
+            memory.add_members(connection, list_no, number, columns(1, number))
+
+    write(memory.engine, work)
+    due_on: dict[int, int] = {}
+    for night in range(1, days + 1):
+        held = memory.held(NOW + timedelta(days=night))
+        rows = zip(held.column("batch_added").to_pylist(), held.column("confirmed").to_pylist(), strict=True)
+        for number in [number for number, confirmed in rows if not confirmed]:
+            due_on.setdefault(number, night)
+    last = -(-days * 2 // 3)
+    assert set(due_on) == set(range(1, batches + 1))
+    assert (len(set(due_on.values())), max(due_on.values())) == (slices, last)
+    nights = list(due_on.values())
+    assert max(map(nights.count, nights)) <= 3  # of 2 * slices + 1

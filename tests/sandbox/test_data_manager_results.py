@@ -29,6 +29,7 @@ from nestaudience.destinations.google_connection import (
     Clients,
 )
 from nestaudience.sandbox.data_manager import DataManagerSandbox
+from nestaudience.sandbox.google_state import SandboxAccount
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,19 @@ def test_b22_validate_only(sandbox: DataManagerSandbox, google: Clients) -> None
     assert reason(lambda: status(google, "")) == (INVALID, "INVALID_REQUEST_ID")
     sandbox.advance(timedelta(days=2))
     assert sandbox.members(ACCOUNT, target) == frozenset()
+
+
+def test_b38_consent_that_nobody_can_derive(sandbox: DataManagerSandbox, google: Clients) -> None:
+    target = list_id(google)
+    sandbox.accounts[ACCOUNT] = SandboxAccount(consent_settings=False)
+    request_id = ingest(google, addition(target, member(digest(1)), consent=dm.Consent()))
+    said = ingest(google, addition(target, member(digest(2))))
+    sandbox.advance(timedelta(hours=1))
+    (told,) = status(google, request_id)
+    counts = [(count.reason, count.record_count) for count in told.error_info.error_counts]
+    assert (told.request_status, counts) == (STATUS.FAILED, [(REASONS.PROCESSING_ERROR_REASON_UNKNOWN_CONSENT, 1)])
+    assert status(google, said)[0].request_status == STATUS.SUCCESS
+    assert sandbox.members(ACCOUNT, target) == {digest(2)}
 
 
 def test_b23_several_destinations(sandbox: DataManagerSandbox, google: Clients) -> None:
