@@ -19,9 +19,10 @@ class Mutant:
     edits: tuple[tuple[str, str, str], ...]
 
 
-_ENTRY = "tools.log.append_and_seal([(EntryType.BATCH, self._context(), fields)], also)"
+_ENTRY = "tools.log.append_and_seal([(EntryType.BATCH, self.context(), fields)], also)"
 _SEND = "sent_at, receipt = tools.clock(), line.destination.send(prepared)"
-_DELIVER, _MEMORY, _DELTA = "delivery/deliver.py", "ledger/memory.py", "delta/sql/01_delta.sql"
+_DELIVER, _REQUESTS = "delivery/deliver.py", "delivery/requests.py"
+_MEMORY, _DELTA = "ledger/memory.py", "delta/sql/01_delta.sql"
 
 MUTANTS: Final = (
     Mutant(
@@ -36,7 +37,7 @@ MUTANTS: Final = (
         "marked after sending",
         (
             (
-                _DELIVER,
+                _REQUESTS,
                 f"{_ENTRY}\n        {_SEND}",
                 f"{_SEND}\n        {_ENTRY}",
             ),
@@ -83,11 +84,11 @@ MUTANTS: Final = (
     ),
     Mutant(
         "refused counts as confirmed",
-        ((_DELIVER, '{"state": "refused", "settled_at": at}', '{"state": "confirmed", "settled_at": at}'),),
+        ((_REQUESTS, '{"state": "refused", "settled_at": at}', '{"state": "confirmed", "settled_at": at}'),),
     ),
     Mutant(
         "unknown counts as refused",
-        ((_DELIVER, 'values = {"state": "unknown"}', 'values = {"state": "refused", "settled_at": at}'),),
+        ((_REQUESTS, 'values = {"state": "unknown"}', 'values = {"state": "refused", "settled_at": at}'),),
     ),
     Mutant(
         "lapsed too early",

@@ -18,8 +18,13 @@ from sqlalchemy.engine import Connection, Engine
 from nestaudience.ledger.bulk import insert_packed, packed_bytes, read_pages, token_set
 from nestaudience.ledger.engine import read, write
 from nestaudience.ledger.entries import utc_text
+from nestaudience.ledger.memory_rows import OpenBatch as OpenBatch  # handed on: whoever asks memory has their types
+from nestaudience.ledger.memory_rows import RemoteList as RemoteList
+from nestaudience.ledger.memory_rows import SentBatch as SentBatch
+from nestaudience.ledger.memory_rows import remote_list_of, sent_batch_of
+from nestaudience.ledger.memory_rows import sent_through as sent_through
 from nestaudience.ledger.schema import ACCEPTED_CONFIG, BATCH, MEMBERSHIP, PERSON, REMOTE_LIST
-from nestaudience.vocabulary import AudienceKey, Operation
+from nestaudience.vocabulary import Operation
 
 SILENCE: Final = timedelta(hours=48)
 """After so long without a result, a request counts as `possible` again."""
@@ -34,62 +39,6 @@ PROBING: Final = "probing"
 """The state of a list whose first fill is not over: a probe goes first, the rest after its clean result."""
 
 TOKEN: Final = pa.binary(16)
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteList:
-    """One bound remote list. `login_account` is None without a manager account."""
-
-    list_no: int
-    audience: AudienceKey
-    controller: str
-    segment: str
-    recipient: str
-    destination: str
-    ad_account: str
-    login_account: str | None
-    code: str
-    list_id: str
-    data_inputs: tuple[str, ...]
-    state: str
-    membership_days: int
-
-
-@dataclass(frozen=True, slots=True)
-class SentBatch:
-    """One request as remembered. Times are UTC text, empty until known. `destination` is the transport that took it, empty until one did, and in
-    rows from before lists could move between transports: then it is the list's own.
-    """
-
-    batch_no: int
-    batch_id: bytes
-    transfer_id: str
-    list_no: int
-    operation: Operation
-    people: int
-    state: str
-    sent_at: str
-    settled_at: str
-    request_id: str
-    rejected: int
-    attempt: int
-    destination: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenBatch:
-    """A request on which somebody's place still hangs: the last one that named these `people` (distinct digests), and not certain yet.
-
-    `state` as in the table of batches; `sent_at` UTC text.
-    """
-
-    list_no: int
-    batch_no: int
-    batch_id: bytes
-    operation: Operation
-    state: str
-    sent_at: str
-    people: int
 
 
 _NUMBERS: Final = ("member_id", "list_no", "batch_added", "position")
@@ -182,7 +131,7 @@ class Memory:
     def lists(self) -> tuple[RemoteList, ...]:
         """Every list that was ever bound, in order."""
         rows = read(self.engine, lambda c: c.execute(sa.select(REMOTE_LIST).order_by(REMOTE_LIST.c.list_no)).all())
-        return tuple(_remote_list(row) for row in rows)
+        return tuple(remote_list_of(row) for row in rows)
 
     def bind(self, connection: Connection, values: dict[str, Any]) -> None:
         """Bind an audience to its list, in the transaction of the entry that says so."""
@@ -221,7 +170,7 @@ class Memory:
     def batches(self, states: frozenset[str]) -> tuple[SentBatch, ...]:
         """Batches in these states, in order."""
         query = sa.select(BATCH).where(BATCH.c.state.in_(states)).order_by(BATCH.c.batch_no)
-        return tuple(_sent_batch(row) for row in read(self.engine, lambda c: c.execute(query).all()))
+        return tuple(sent_batch_of(row) for row in read(self.engine, lambda c: c.execute(query).all()))
 
     def additions_of(self, transfer_ids: Iterable[str]) -> frozenset[int]:
         """The numbers of the batches by which these transfers added people."""
@@ -234,7 +183,7 @@ class Memory:
         """Every batch by which somebody was added to these lists, in order."""
         query = sa.select(BATCH).where(BATCH.c.operation == Operation.ADD.value, BATCH.c.list_no.in_(list(list_nos)))
         rows = read(self.engine, lambda c: c.execute(query.order_by(BATCH.c.batch_no)).all())
-        return tuple(_sent_batch(row) for row in rows)
+        return tuple(sent_batch_of(row) for row in rows)
 
     def ever_filled(self) -> frozenset[int]:
         """Lists to which somebody was ever sent, unless every request was refused."""
@@ -403,23 +352,3 @@ def _held_query(now: datetime, news: Mapping[int, str]) -> str:
 def _plus_silence(column: str) -> str:
     """SQL: this time, and 48 hours, in the same text form."""
     return f"strftime('%Y-%m-%dT%H:%M:%S', {column}, '+48 hours') || substr({column}, 20)"
-
-
-def _remote_list(row: Any) -> RemoteList:
-    values = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's documented name)
-    values["login_account"] = values["login_account"] or None
-    values["data_inputs"] = tuple(values["data_inputs"].split())
-    return RemoteList(**values)
-
-
-def _sent_batch(row: Any) -> SentBatch:
-    values = {name: value for name, value in row._mapping.items() if name in SentBatch.__dataclass_fields__}  # noqa: SLF001
-    destination, _, request_id = values["request_id"].rpartition(" ")
-    return SentBatch(
-        **values | {"operation": Operation(values["operation"]), "destination": destination, "request_id": request_id}
-    )
-
-
-def sent_through(destination: str, request_id: str) -> str:
-    """How the ledger remembers an accepted request: the transport that took it, and the platform's own id, which has no spaces."""
-    return f"{destination} {request_id}"
