@@ -16,6 +16,8 @@ from nestaudience.by_hand import A_WHILE, by_hand
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER
 from nestaudience.customers.port import Snapshot
 from nestaudience.delivery.held import Held, read_held
+from nestaudience.delta.stops import FORGETFUL
+from nestaudience.errors import NeedsFix
 from nestaudience.finding import Note, Person, find_person, person_token
 from nestaudience.hashing.digests import Addresses
 from nestaudience.jobs import check_case
@@ -50,7 +52,7 @@ class Explanation:
 def explain(parts: Parts, address: Addresses, case_id: str, *, actor: str = "cli", note: Note = silent) -> Explanation:
     """Look at one person, now.
 
-    Raises `NeedsFix`: `case_missing`, `address_invalid`; `TryAgain`: `leased`; and what the store and the ledger raise.
+    Raises `NeedsFix`: `case_missing`, `address_invalid`, `keys_incomplete`; `TryAgain`: `leased`; and what the store and the ledger raise.
     """
     check_case(Cause.OTHER_SEE_CASE, case_id)
     now = parts.clock()
@@ -97,6 +99,8 @@ def _judged(parts: Parts, person: Person, held: Held, snapshot: Snapshot, now: d
     with open_engine(parts.limits) as engine:
         asked = [audience.rule for audience in audiences]
         mine, known = held.for_engine(numbers), recall(parts)
+        if known.missing:
+            raise NeedsFix(FORGETFUL.code, "the retired keys", FORGETFUL.next_step)
         screened = screen(engine, read, rules=rules, audiences=asked, tokens=parts.tokens, now=now, held=mine, recall=known)
         events, answers = trace(screened, tokens)
     accounts = tuple((account, owners.get(account) or "") for account in ids.to_pylist())

@@ -18,7 +18,7 @@ from nestaudience.vocabulary import Operation, RunKind
 
 GATE_EXITS: Final = {
     **dict.fromkeys(("too_small", "list_closed", "retract", *ENDING), 0),
-    **dict.fromkeys(("config", "destination_absent", "list_gone", "renumbered"), 2),
+    **dict.fromkeys(("config", "destination_absent", "keys_incomplete", "list_gone", "renumbered"), 2),
     "recovering": 3,
     **{held.code: held.exit_code for held in HELD.values() if held.exit_code != 5},
 }

@@ -21,7 +21,7 @@ from nestaudience.delta.approvals import EMPTIED
 from nestaudience.delta.feeds import Facts, feed_gates
 from nestaudience.delta.gates import Gate, Limits
 from nestaudience.delta.plan import AudiencePlan, Delta, Orders, work_out
-from nestaudience.delta.stops import ListStates, closed_gates, ending_of
+from nestaudience.delta.stops import FORGETFUL, ListStates, closed_gates, ending_of
 from nestaudience.errors import NestAudienceError
 from nestaudience.feed_facts import Told, facts_of, told_by
 from nestaudience.interrupting import never
@@ -103,7 +103,7 @@ def judge(
             tokens=parts.tokens,
             now=now,
             held=held.for_engine(numbers),
-            recall=recall(parts),
+            recall=(recalled := recall(parts)),
             progress=lambda view, rows: note("read", view, rows),
         )
         # (4) What would leave and join, and what holds it.
@@ -111,8 +111,8 @@ def judge(
         stopped = closed_gates(settings, screened, reading.problems, frozenset(parts.absent), states, today, feeds)
         limits = limits_of(parts, remotes, tuple(audience.key for audience in audiences), now, None if tools else asked.states())
         orders = _orders(parts, held, states, job)
-        if job.mode is Mode.RETRACT:
-            stopped = {key: (*gates, RETRACT_ONLY) for key, gates in stopped.items()}
+        everywhere = [gate for gate, shut in ((RETRACT_ONLY, job.mode is Mode.RETRACT), (FORGETFUL, recalled.missing)) if shut]
+        stopped = {key: (*gates, *everywhere) for key, gates in stopped.items()}
         delta = work_out(screened, limits, stopped, orders, in_force(parts.evidence.reader, now))
         failures = (*asked.errors, *reading.failures)
         endings, told = _endings(states, audiences), (reading.complete, facts, settings.freshness_unknown)

@@ -11,7 +11,6 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nestaudience.errors import NeedsFix
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.entries import Context, EntryType, Value
 from nestaudience.ledger.keys import KeyUse
@@ -40,15 +39,15 @@ _BITS: Final = {name: bits for bits, name in _RECIPIENTS.items()}
 
 
 def recall(parts: Parts) -> Recall:
-    """Every remembered no, with what compares it with tonight's addresses and accounts.
-
-    Raises `NeedsFix`: `keys_incomplete` when a key under which noes stand is not on the ring: they would be forgotten.
+    """Every remembered no, with what compares it with tonight's addresses and accounts. What stands under a key that is not on the ring is forgotten,
+    and `missing` says so: nobody may join then, and whoever says no still leaves.
     """
     rows = remembered(parts.evidence.engine)
     ids = [str(each).split() for each in pc.unique(rows.column("key_id")).to_pylist()]
     first = Tokens(parts.keys.suppression.reveal())
-    older = _older(parts, KeyUse.SUPPRESSION, {each[0] for each in ids})
-    return Recall(to_engine(rows), (first, *older), _older(parts, KeyUse.INDEX, {each[1] for each in ids}))
+    older, lacking_people = _older(parts, KeyUse.SUPPRESSION, {each[0] for each in ids})
+    accounts, lacking_accounts = _older(parts, KeyUse.INDEX, {each[1] for each in ids})
+    return Recall(to_engine(rows), (first, *older), accounts, lacking_people or lacking_accounts)
 
 
 def remember(parts: Parts, screened: Screened, log: TransferLog, context: Context, at: datetime) -> int:
@@ -105,16 +104,11 @@ def _forget(connection: Any, before: datetime) -> None:
     forget_withdrawals(connection, before)
 
 
-def _older(parts: Parts, use: KeyUse, ids: set[str]) -> tuple[Tokens, ...]:
+def _older(parts: Parts, use: KeyUse, ids: set[str]) -> tuple[tuple[Tokens, ...], bool]:
+    """The retired keys among these, and whether one is lacking."""
     wanted = ids - {parts.keys.current(use).key_id}
     keys = [key for key in parts.keys.all_of(use) if key.key_id in wanted]
-    if len(keys) < len(wanted):
-        raise NeedsFix(
-            "keys_incomplete",
-            f"the retired {use.value} keys",
-            "put the key file back that has them: noes are remembered under them",
-        )
-    return tuple(Tokens(key.reveal()) for key in keys)
+    return tuple(Tokens(key.reveal()) for key in keys), len(keys) < len(wanted)
 
 
 def _counts(noes: pa.Table) -> dict[str, Value]:

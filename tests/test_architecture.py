@@ -120,7 +120,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "finding": WORDS | STORE | {"hashing"},
     "explaining": WORDS
     | STORE
-    | {"by_hand", "finding", "judging", "jobs", "parts", "delivery", "ledger", "hashing", "screening", "remembering"},
+    | {"by_hand", "finding", "judging", "jobs", "parts", "delivery", "delta.stops", "ledger", "hashing", "screening"}
+    | {"remembering"},
     "sentences": WORDS | {"screening.tracing"},
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},

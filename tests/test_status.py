@@ -18,7 +18,7 @@ from nestaudience.delta.approvals import EMPTIED
 from nestaudience.delta.feeds import Accepted, Computed, Facts, Feed, Marks, feed_gates, stale
 from nestaudience.delta.gates import Gate, Limits, brakes
 from nestaudience.delta.probing import HELD
-from nestaudience.delta.stops import ENDING, ListStates, closed_gates
+from nestaudience.delta.stops import ENDING, FORGETFUL, ListStates, closed_gates
 from nestaudience.hashing.digests import Digests
 from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY
 from nestaudience.judging import RETRACT_ONLY
@@ -292,7 +292,7 @@ def every_gate(two_nights: Any) -> list[Gate]:
     ]
     first = next(iter(settings.audiences))
     closed = [closed_gates(settings, people, problems, absent, states, today) for states in lists]
-    gates = [RETRACT_ONLY, *brakes(1000, 5, 900, 2000, Limits(100, 20, 100, ever_held=True))]
+    gates = [RETRACT_ONLY, FORGETFUL, *brakes(1000, 5, 900, 2000, Limits(100, 20, 100, ever_held=True))]
     gates += HELD.values()
     gates += list(
         feed_gates(

@@ -25,6 +25,7 @@ from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.hashing.digests import Addresses
 from nestaudience.judging import judge
 from nestaudience.ledger.engine import open_engine, write
+from nestaudience.ledger.keys import KeyUse, rotate_key
 from nestaudience.ledger.schema import SUPPRESSION
 from nestaudience.ledger.suppression import WITHDRAWALS, remembered
 from nestaudience.ledger.suppression_files import lacking, write_new
@@ -166,6 +167,29 @@ def consent_again(world: LaterWorld) -> tuple[str, str]:
     world.night()
     assert on_a_list(world, address)
     return account, address
+
+
+def test_a_lost_key_stops_who_would_join_and_nobody_who_leaves(world: LaterWorld) -> None:
+    """Noes of the first night stand under a key that is gone. The same key put back lets the next night go on."""
+    kind, _, place = load(world.config).ledger.keys.partition(":")
+    path = world.folder / place
+    assert kind == "file"
+    rotate_key(path, KeyUse.SUPPRESSION, world.randomness)
+    whole = path.read_text("utf-8")
+    ring = json.loads(whole)
+    path.write_text(json.dumps(ring | {"retired": {**ring["retired"], "suppression": []}}), "utf-8")
+    account, address = someone_on_a_list(world)
+    withdraw(world, account)
+    before = world.members()
+    outcome = world.night()
+    world.settle()
+    assert {gate.code for gates in outcome.gates.values() for gate in gates} >= {"keys_incomplete"}
+    assert outcome.exit_code == 2
+    assert not on_a_list(world, address)
+    assert not any(people - before[list_id] for list_id, people in world.members().items())
+    path.write_text(whole, "utf-8")
+    world.advance(timedelta(hours=1))
+    assert not any(gate.code == "keys_incomplete" for gates in world.night().gates.values() for gate in gates)
 
 
 @pytest.mark.parametrize("view", ["account", "consent_event"])

@@ -24,6 +24,11 @@ ENDING: Final[Mapping[str, str]] = {
 }
 """Why a list is being emptied, and what opens the gate that goes with it."""
 
+FORGETFUL: Final = stop_additions(
+    "keys_incomplete", "put the key file back that has the retired keys: noes are remembered under them", exit_code=2
+)
+"""The gate on every list while a part of what is remembered cannot be compared with anybody."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListStates:

@@ -36,12 +36,13 @@ ALIAS_SCHEMA: Final = pa.schema([("kept", pa.uuid()), ("now", pa.uuid())])
 @dataclass(frozen=True, slots=True)
 class Recall:
     """What memory brings to a screening. `keys`: makers of address tokens, the one that writes first; `accounts`: makers of account tokens by older
-    index keys under which rows stand.
+    index keys under which rows stand. `missing`: there are rows under keys that nobody has any more; they are compared with nothing.
     """
 
     rows: pa.Table = field(repr=False)
     keys: tuple[Tokens, ...]
     accounts: tuple[Tokens, ...] = ()
+    missing: bool = False
 
 
 class Aliases:
