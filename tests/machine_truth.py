@@ -51,6 +51,7 @@ class Truth:
         self._accepted: set[str] = set()
         self._read = 0
         self._person: dict[str, bytes] = {}
+        self._addresses: set[str | None] = set()
         self._accounts: set[str] = set()
         self.put_there: dict[tuple[str, str], set[str]] = {}
         self.memory = Remembered(site)
@@ -148,6 +149,9 @@ class Truth:
 
     def knows(self, address: str | None) -> None:
         """An address that somebody has or had."""
+        if address in self._addresses:
+            return
+        self._addresses.add(address)
         one = canonical(address)
         token = self.site.tokens.of_people(pa.array([one], pa.string())).to_pylist()[0]
         for recipient in Recipient:
@@ -168,11 +172,11 @@ class Truth:
                 assert platform.may_come(list_id) <= known, "a platform holds somebody whom the ledger does not remember"
 
     def _possible(self) -> dict[str, set[str]]:
-        """List id -> whom the ledger remembers as possible, of every list that there is."""
+        """List id -> whom the ledger remembers as possible, of every list that somebody may be on."""
         held = read_held(self.site.memory, self.site.clock.peek())
         numbers, found = held.rows["list_no"].to_pylist(), {}
         for platform, remote in self.site.remotes():
-            if platform.there(remote.list_id):
+            if platform.may_come(remote.list_id):
                 rows = [n for n, number in enumerate(numbers) if number == remote.list_no]
                 opened = held.open(pa.array(rows, pa.int64()), Recipient(remote.recipient), self.site.keys, self.site.tokens)
                 found[remote.list_id] = set(opened.hex())
