@@ -16,7 +16,7 @@ from nestaudience.jobs import Job
 from nestaudience.judging import Note, silent
 from nestaudience.ledger.entries import Context
 from nestaudience.ledger.epoch import Restored, examine, open_epoch
-from nestaudience.ledger.memory import RECOVERING
+from nestaudience.ledger.memory import RECOVERING, RemoteList
 from nestaudience.ledger.suppression_files import take_back
 from nestaudience.parts import Parts
 from nestaudience.remembering import lost_noes, taken_back
@@ -47,7 +47,7 @@ def situation(parts: Parts) -> Situation:
         return Situation(restored, tuple(remote.audience for remote in lists if remote.state == RECOVERING))
     known = {remote.audience for remote in lists if remote.state not in _LEFT_ALONE}
     unknown = {str(values["audience"]) for values in _unknown(parts)}
-    return Situation(restored, tuple(sorted(known | unknown)))
+    return Situation(restored, tuple(sorted(known | unknown | {remote.audience for remote in _succeeded(parts)})))
 
 
 def recover(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome:
@@ -67,9 +67,10 @@ def recover(parts: Parts, *, actor: str = "cli", note: Note = silent) -> Outcome
 def _open(parts: Parts, context: Context) -> None:
     """Open the epoch, and take back noes in its transaction; or alone, where an anchor's files came to light only after an earlier attempt."""
     unknown, rows = list(_unknown(parts)), lost_noes(parts)
+    succeeded = [remote.list_no for remote in _succeeded(parts)]
 
     def mark(connection: Any) -> None:
-        parts.memory.mark_recovering(connection, unknown)
+        parts.memory.mark_recovering(connection, unknown, succeeded)
         take_back(connection, rows)
 
     engine, said = parts.evidence.engine, taken_back(rows, context)
@@ -77,6 +78,14 @@ def _open(parts: Parts, context: Context) -> None:
     left = lost_noes(parts) if rows else []
     if left:
         parts.open_log().append_and_seal(taken_back(left, context), lambda connection, _: take_back(connection, left))
+
+
+def _succeeded(parts: Parts) -> Iterator[RemoteList]:
+    """Lists that were being emptied while the configuration names another for their audience: it may have been begun since."""
+    bound = {remote.audience: remote for remote in parts.memory.lists()}
+    for key, audience in parts.settings.audiences.items():
+        if key in bound and bound[key].state == "retiring" and bound[key].code != code_of(audience, parts.keys):
+            yield bound[key]
 
 
 def _unknown(parts: Parts) -> Iterator[dict[str, str | int]]:

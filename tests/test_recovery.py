@@ -454,6 +454,27 @@ def test_a_retired_list_stays_retired(later: LostWorld) -> None:
     assert len(later.members()) == 4
 
 
+def test_the_successor_of_a_retired_list_begins_anew_as_well(later: LostWorld) -> None:
+    """The backup knows only the list that was being emptied; its audience has another number, and another list full of people, by now."""
+    later.put_back("after-3")
+    with open_parts(later.config, clock=later.clock.now, randomness=later.randomness) as parts:
+        endings.retire(parts, endings.retire_job(parts, COFFEE, Cause.TEST, ""))
+    later.keep("retiring")
+    later.edit('"google_data_manager"\nnumber = 5', '"google_data_manager"\nnumber = 55')
+    for hours in (1, 49, 1, 1):
+        later.advance(timedelta(hours=hours))
+        later.lived()
+    (successor,) = {later.remotes()[COFFEE].list_id} & later.members().keys()
+    assert later.members()[successor]
+    later.put_back("retiring")
+    assert COFFEE in later.situation().lists
+    assert later.recover().exit_codes == (0,)
+    assert successor not in later.members()
+    later.lived()
+    later.lived()
+    assert later.wrong() == {}
+
+
 def test_without_a_readable_head_or_with_another_past_nothing_is_recovered(later: LostWorld) -> None:
     kept = later.head.read_text("utf-8")
     later.head.write_text("nothing", "utf-8")

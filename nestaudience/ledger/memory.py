@@ -149,11 +149,11 @@ class Memory:
         """A list is proven gone: whoever was on it is on it no longer."""
         connection.execute(sa.update(BATCH).where(BATCH.c.list_no == list_no).values(state="lapsed"))
 
-    def mark_recovering(self, connection: Connection, unknown: Iterable[dict[str, Any]]) -> None:
+    def mark_recovering(self, connection: Connection, unknown: Iterable[dict[str, Any]], succeeded: Iterable[int] = ()) -> None:
         """The ledger is behind its head: every list that may have got people since is to be deleted. `unknown` are bindings for audiences of
-        which the ledger knows no list, while the platform may have one.
+        which the ledger knows no list, while the platform may have one; `succeeded` are lists that may have a successor by now.
         """
-        used = REMOTE_LIST.c.state.in_(("open", PROBING))
+        used = sa.or_(REMOTE_LIST.c.state.in_(("open", PROBING)), REMOTE_LIST.c.list_no.in_(list(succeeded)))
         connection.execute(sa.update(REMOTE_LIST).where(used).values(state=RECOVERING))
         for values in unknown:
             self.bind(connection, values)
