@@ -49,10 +49,12 @@ def open_destination(table: DestinationTable, environment: Environment, base: Pa
 
 
 def _google(table: DestinationTable, environment: Environment, base: Path) -> Destination:
-    from nestaudience.destinations.google_connection import GoogleDataManagerSettings
+    from nestaudience.destinations.google_connection import FIRST_STATUS, GoogleDataManagerSettings
 
     credentials, endpoint = _google_way(table, environment, base)
-    settings = GoogleDataManagerSettings(credentials, _terms(table), endpoint, timeout_seconds=table.timeout_seconds)
+    after = FIRST_STATUS if endpoint is None else 0.0  # the stand-in's own clock says when it is done
+    seconds = table.timeout_seconds
+    settings = GoogleDataManagerSettings(credentials, _terms(table), endpoint, timeout_seconds=seconds, status_after=after)
     opened: Destination = destination_class(table.name)(settings)
     return opened
 

@@ -23,6 +23,9 @@ from nestaudience.destinations.google_errors import remedy_of
 
 SCOPE: Final = "https://www.googleapis.com/auth/datamanager"
 """https://developers.google.com/data-manager/api/devguides/quickstart/set-up-access (read 2026-11)."""
+FIRST_STATUS: Final = 1800.0
+"""Seconds until Google can tell the result of a request; after that once a run, so at most hourly:
+https://developers.google.com/data-manager/api/devguides/diagnostics (read 2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class GoogleDataManagerSettings:
 
     `terms_accepted`: the configuration records that the Customer Match terms were accepted in the ad accounts. `timeout_seconds`
     holds for each call. `read_waits`: seconds before each repetition of a read that found Google down; writes are never repeated.
-    `page_size` of the list call, at most 1 000.
+    `page_size` of the list call, at most 1 000. `status_after`: seconds from a request until its result is asked for the first time.
     """
 
     credentials: ServiceAccountFile | ApplicationDefault | SandboxToken
@@ -87,11 +90,12 @@ class GoogleDataManagerSettings:
     timeout_seconds: float = 60.0
     read_waits: tuple[float, ...] = (1.0, 2.0, 4.0)
     page_size: int = 1000
+    status_after: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.endpoint is None) == isinstance(self.credentials, SandboxToken):
             raise ValueError("a sandbox token goes with an endpoint on this machine, and with nothing else")
-        if not 0 < self.timeout_seconds <= 600 or any(wait < 0 for wait in self.read_waits):
+        if not 0 < self.timeout_seconds <= 600 or any(wait < 0 for wait in (*self.read_waits, self.status_after)):
             raise ValueError("a timeout is above 0 and at most 600 seconds, and no wait is negative")
         if not 1 <= self.page_size <= 1000:
             raise ValueError("a page has 1 to 1 000 lists")

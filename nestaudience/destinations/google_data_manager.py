@@ -46,6 +46,7 @@ from nestaudience.destinations.port import (
     Receipt,
     Refused,
     Settlement,
+    StillProcessing,
     Target,
 )
 from nestaudience.errors import NestAudienceError
@@ -194,10 +195,12 @@ class GoogleDataManager:
         return Accepted(answer)
 
     def status(self, request_id: str, operation: Operation, *, sent_at: datetime, now: datetime) -> Settlement:
-        """What became of a request. Google takes 30 minutes to 24 hours, and keeps the answer about 50 days.
+        """What became of a request. Google takes 30 minutes to 24 hours, keeps the answer about 50 days, and says itself when a request is too old.
 
-        The times are not needed here: Google itself says when a request is too old.
+        Sooner than the settings' `status_after` nobody is asked.
         """
+        if (now - sent_at).total_seconds() < self._settings.status_after:
+            return StillProcessing()
         where = "google_data_manager.status"
         request = dm.RetrieveRequestStatusRequest(request_id=request_id)
         timeout = self._settings.timeout_seconds

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestaudience.destinations.google_connection import (
+    FIRST_STATUS,
     GoogleDataManagerSettings,
     SandboxEndpoint,
     SandboxToken,
@@ -251,6 +252,22 @@ def test_a_read_over_the_quota_says_how_long_to_wait(sandbox: DataManagerSandbox
     with pytest.raises(TryAgain) as caught:
         google.find_list(ACCOUNT, "na-00000001")
     assert (caught.value.code, caught.value.after) == ("quota_exhausted", 60.0)
+
+
+def test_a_result_is_not_asked_for_before_google_can_have_one(sandbox: DataManagerSandbox, google: GoogleDataManager) -> None:
+    """Half an hour after the request; the stand-in would have known it at once."""
+    receipt = google.send(google.prepare(ready(google), batch(Operation.ADD, "a", "b")))
+    assert isinstance(receipt, Accepted)
+    sandbox.advance(timedelta(hours=1))
+    patient = GoogleDataManager(replace(settings(sandbox), status_after=FIRST_STATUS), sleep=lambda _: None)
+    for minutes, expected in (
+        (29, StillProcessing()),
+        (30, google.status(receipt.request_id, Operation.ADD, sent_at=START, now=START)),
+    ):
+        now = START + timedelta(minutes=minutes)
+        assert patient.status(receipt.request_id, Operation.ADD, sent_at=START, now=now) == expected
+    assert isinstance(expected, Succeeded)
+    patient.close()
 
 
 def test_partial_success_is_counted_by_reason(sandbox: DataManagerSandbox, google: GoogleDataManager) -> None:
