@@ -141,7 +141,8 @@ def test_a_night_with_nothing_to_do_sends_nothing_and_says_so(story: Story) -> N
     said = [entry["type"] for entry in story.log if entry["run_id"] == story.idle.run_id]
     settled = said.count("platform_status")
     times = ["removal_times"] * 5  # Google's lists: the night's removals are done by now
-    assert said == ["run_started", *["platform_status"] * settled, "snapshot", *["funnel"] * 10, *times, "run_finished"]
+    judged = ["snapshot", *["funnel"] * 10, *["list_facts"] * 10]
+    assert said == ["run_started", *["platform_status"] * settled, *judged, *times, "run_finished"]
     assert settled == sum(sent.batches for key, sent in story.nights[-1].outcome.sent.items() if key.endswith("/google"))
 
 

@@ -101,7 +101,7 @@ def test_nothing_is_swept_unless_everything_was_taken(world: LaterWorld, place: 
 
 def test_what_comes_out_in_part_ends_it(world: LaterWorld, place: str) -> None:
     run(world, REPLACE)
-    request = max(world.sandbox._state.requests.values(), key=lambda each: each.accepted)
+    request = max(world.sandbox.state.requests.values(), key=lambda each: each.accepted)
     request.parts[0].people[0] = request.parts[0].people[0]._replace(error=3)
     world.settle()
     outcome = run(world, SETTLING)

@@ -108,7 +108,7 @@ def test_a_platform_that_cannot_be_asked_is_told(world: SandboxWorld) -> None:
 
 def test_noes_leave_between_the_nights_and_nobody_joins(world: SandboxWorld) -> None:
     world.night()
-    at(world, 10)
+    world.sandbox.advance(datetime(2026, 11, 21, 10, 10, tzinfo=UTC) - world.clock.now())
     before = lists_of(world)
     advance_store(world.store, seed=2, now=world.clock.now())
     assert hour(world) == ("COMPLETED", "exit codes [0]")
