@@ -340,6 +340,7 @@ def test_a_deletion_whose_answer_is_lost_is_done_once_more(later: LostWorld) -> 
     assert later.wrong() == {}
 
 
+@pytest.mark.slow
 def test_while_a_platform_is_down_nobody_joins_and_every_run_tries_again(later: LostWorld) -> None:
     old = later.members()
     later.sandbox.stop()

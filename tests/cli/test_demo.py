@@ -56,6 +56,7 @@ def test_the_demo_ends_as_expected(folder: Path) -> None:
     _says_nobody(folder, done)
 
 
+@pytest.mark.slow
 def test_a_second_demo_is_read_by_people(folder: Path) -> None:
     """In the same folder: it starts anew. Tables fit a terminal, words are whole, and the next commands are named."""
     done = demo(folder)

@@ -164,6 +164,7 @@ def rows_of_case(case: Case) -> Rows:
     return {view.name: getattr(case.world, view.name, ()) for view in VIEWS}
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)
 @given(case=cases())
 def test_screening_decides_by_the_reference_on_postgresql(case: Case, postgres: Postgres) -> None:

@@ -56,6 +56,7 @@ def test_a_night_through_prefect(site: CanarySite) -> None:
     assert lists_of(site) == wanted_of(site)
 
 
+@pytest.mark.slow
 def test_a_run_for_withdrawals(site: CanarySite) -> None:
     site.one_call("night")
     site.next_day()

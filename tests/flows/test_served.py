@@ -183,7 +183,9 @@ def kill_server(standing: Standing) -> None:
     standing.kill("server")
 
 
-@pytest.mark.parametrize("killed", [kill_run, kill_server, kill_serve_and_run])
+@pytest.mark.parametrize(
+    "killed", [kill_run, *(pytest.param(kill, marks=pytest.mark.slow) for kill in (kill_server, kill_serve_and_run))]
+)
 def test_whatever_is_killed_the_next_run_makes_it_good(
     standing: Standing, site: CanarySite, killed: Callable[[Standing], None]
 ) -> None:

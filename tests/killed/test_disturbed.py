@@ -73,6 +73,7 @@ def test_a_disk_that_is_full_at_every_size(today: Past, tmp_path: Path) -> None:
     record("disturbed_disk", [Row("a disk that is full while a night runs, at 24 sizes", 24)])
 
 
+@pytest.mark.slow
 def test_a_ledger_that_somebody_else_locks_while_a_platform_answers(scene: Scene) -> None:
     process = scene.holding("RemoveAudienceMembers", 1.0)
     with closing(sqlite3.connect(scene.folder / "ledger" / "ledger.sqlite", isolation_level=None)) as other:

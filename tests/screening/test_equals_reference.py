@@ -110,7 +110,7 @@ def test_worlds_written_by_hand(case: Case) -> None:
     compare(case)
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=120)
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=80)
 @given(cases())
 def test_every_reason_of_every_candidate(case: Case) -> None:
     compare(case)
