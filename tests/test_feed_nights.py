@@ -171,6 +171,7 @@ def test_the_log_says_what_a_night_saw_and_nothing_that_a_shop_may_write_freely(
     assert len({key.partition(" ")[2] for key in marks["latest"]}) == len(sources)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     st.lists(
@@ -182,7 +183,6 @@ def test_the_log_says_what_a_night_saw_and_nothing_that_a_shop_may_write_freely(
         max_size=4,
     ),
     st.frozensets(st.sampled_from(PEOPLE), min_size=1),
-@pytest.mark.slow
 )
 def test_whatever_happened_an_older_snapshot_after_a_newer_one_adds_nobody(
     events: list[tuple[str, str, int]], granted: frozenset[str]
