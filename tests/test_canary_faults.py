@@ -41,6 +41,7 @@ from nestaudience.sandbox.site import ACCOUNTS, META_ACCOUNTS
 from nestaudience.sandbox.world import StoreFile
 from nestaudience.wiring import open_parts
 
+pytestmark = pytest.mark.slow  # the nights of `test_canaries` are the short form
 NIGHT: Final = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 CANARY: Final = LISTED["capitals"]
 ON_PEOPLE: Final = {
@@ -417,7 +418,6 @@ def _postgres_nights(here: CanarySite, server: Postgres, rows: dict[str, Any]) -
     return {step: code for step, (_, code) in breaks.items()} | {"parquet": "", "parquet_cut": "store_"}
 
 
-@pytest.mark.slow
 def test_stores_that_break_elsewhere_tell_of_nobody(elsewhere: tuple[CanarySite, dict[str, str]]) -> None:
     here, expected = elsewhere
     assert here.codes["pg_first"] == (0,)
@@ -431,7 +431,6 @@ def test_stores_that_break_elsewhere_tell_of_nobody(elsewhere: tuple[CanarySite,
     assert found_in_folder(here.folder, here.needles.everything, but=[*here.where_they_belong, here.folder / "views"]) == {}
 
 
-@pytest.mark.slow
 def test_it_is_written_down(site: CanarySite, faults: int, lists: int, broken: dict[str, str], elsewhere: Any) -> None:
     """The rows of docs/reliability.md, where somebody asked for them. They stand here only when all of the above could be made."""
     written_down(

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machine import STEPS, Machine, tell
 
-SHORT, LONG = 12, 4_000
+SHORT, LONG = 8, 4_000
 _HOW = settings(stateful_step_count=STEPS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 

@@ -80,9 +80,30 @@ def _script(package: str, name: str) -> str:
     return (resources.files(package) / "sql" / name).read_text("utf-8")
 
 
+def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """A statement of ours and its rows, none for one that gives none. Raises `MustStop` when the engine fails, as `run_file` does."""
+    rows: list[tuple[Any, ...]] | None
+    try:
+        rows = connection.execute(query, parameters or {}).fetchall()
+    except duckdb.Error:
+        rows = None
+    if rows is None:
+        raise MustStop("engine_failed", "the engine", "nothing was sent; see the memory and spill settings")
+    return rows
+
+
 def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> pa.Table:
-    """A query's result as Arrow: tokens as `uuid`, truth values as `bool` (the engine's own form of them is an extension type)."""
-    table = connection.execute(query, parameters or {}).to_arrow_table()
+    """A query's result as Arrow: tokens as `uuid`, truth values as `bool` (the engine's own form of them is an extension type).
+
+    Raises `MustStop` when the engine fails.
+    """
+    table: pa.Table | None
+    try:
+        table = connection.execute(query, parameters or {}).to_arrow_table()
+    except duckdb.Error:
+        table = None
+    if table is None:
+        raise MustStop("engine_failed", "the engine", "nothing was sent; see the memory and spill settings")
     for number, field in enumerate(table.schema):
         if isinstance(field.type, pa.Bool8Type):
             chunks = [chunk.storage.cast(pa.bool_()) for chunk in table.column(number).chunks]

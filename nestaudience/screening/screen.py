@@ -22,7 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from nestaudience.hashing.tokens import Tokens
-from nestaudience.screening.engine import fetch, prepare, run_file
+from nestaudience.screening.engine import ask, fetch, prepare, run_file
 from nestaudience.screening.intake import Intake, People, Progress
 from nestaudience.screening.recall import ALIAS_SCHEMA, REMEMBERED_SCHEMA, Recall
 from nestaudience.screening.rules import AudienceRule, Funnel, Rules
@@ -95,9 +95,8 @@ class Screened:
 
     def funnel(self, key: AudienceKey) -> Funnel:
         """Candidates of an audience, how many are eligible, and how many are refused by primary reason, in the reasons' order."""
-        rows = self.connection.execute(
-            "SELECT mask, count(*) FROM candidate WHERE audience_no = ? GROUP BY mask", [self.number(key)]
-        ).fetchall()
+        counted = "SELECT mask, count(*) FROM candidate WHERE audience_no = $audience GROUP BY mask"
+        rows = ask(self.connection, counted, {"audience": self.number(key)})
         by_primary: dict[Reason, int] = {}
         eligible = 0
         for mask, count in rows:
@@ -126,18 +125,18 @@ class Screened:
             ("rights_event", "rights"),
             ("segment_member", "member"),
         ):
-            rows = self.connection.execute(
-                f"SELECT coalesce(controller, ''), count(DISTINCT account_token) FROM {table} WHERE bad GROUP BY 1"  # noqa: S608 (ours)
-            ).fetchall()
+            rows = ask(
+                self.connection,
+                f"SELECT coalesce(controller, ''), count(DISTINCT account_token) FROM {table} WHERE bad GROUP BY 1",  # noqa: S608 (ours)
+            )
             found[view] = dict(sorted(rows))
         return found
 
     def accounts(self) -> dict[str, int]:
         """Controller -> how many accounts it has."""
-        rows = self.connection.execute(
-            "SELECT coalesce(controller, ''), count(*) FROM subject WHERE own GROUP BY 1 ORDER BY 1"
-        ).fetchall()
-        return dict(rows)
+        return dict(
+            ask(self.connection, "SELECT coalesce(controller, ''), count(*) FROM subject WHERE own GROUP BY 1 ORDER BY 1")
+        )
 
     def number(self, key: AudienceKey) -> int:
         """The audience's number in the engine."""
@@ -201,9 +200,9 @@ def screen(
     _register(connection, "remembered", recall.rows if recall else None, REMEMBERED_SCHEMA)
     intake = Intake(connection, tokens, rules.recipients, progress, recall)
     read(intake)
-    connection.execute("SET VARIABLE read_whole = $whole", {"whole": intake.whole})
+    ask(connection, "SET VARIABLE read_whole = $whole", {"whole": intake.whole})
     _register(connection, "source", intake.sources(), _SOURCE_SCHEMA)
-    connection.execute(_LABELS)
+    ask(connection, _LABELS)
     _register(connection, "older_alias", intake.aliases.table(), ALIAS_SCHEMA)
     for step in _STEPS:
         run_file(connection, _PACKAGE, step)
@@ -217,7 +216,7 @@ def _register(
     content: Any = table if table is not None else schema.empty_table()
     connection.register(f"{name}_given", content)
     if into:
-        connection.execute(f"INSERT INTO {into} SELECT * FROM {name}_given")  # noqa: S608 (names are ours)
+        ask(connection, f"INSERT INTO {into} SELECT * FROM {name}_given")  # noqa: S608 (names are ours)
     else:
-        connection.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM {name}_given")  # noqa: S608
+        ask(connection, f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM {name}_given")  # noqa: S608
     connection.unregister(f"{name}_given")

@@ -6,6 +6,7 @@ and may be free text: they leave as labels.
 
 from datetime import UTC, datetime
 
+from nestaudience.screening.engine import ask
 from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import NO_MASK
 
@@ -18,14 +19,14 @@ def rows_read(screened: Screened) -> dict[tuple[str, str], int]:
     )
     found: dict[tuple[str, str], int] = {}
     for view, table in (*tables, ("rights_event", "rights WHERE controller IS NOT NULL")):
-        rows = screened.connection.execute(f"SELECT controller, count(*) FROM {table} GROUP BY 1").fetchall()  # noqa: S608 (ours)
+        rows = ask(screened.connection, f"SELECT controller, count(*) FROM {table} GROUP BY 1")  # noqa: S608 (ours)
         found |= {(view, controller): count for controller, count in rows}
     return found
 
 
 def members_read(screened: Screened) -> dict[tuple[str, str], int]:
     """(company, segment) -> rows of the segments that were asked for."""
-    rows = screened.connection.execute("SELECT controller, segment, count(*) FROM member GROUP BY ALL").fetchall()
+    rows = ask(screened.connection, "SELECT controller, segment, count(*) FROM member GROUP BY ALL")
     return {(controller, segment): count for controller, segment, count in rows}
 
 
@@ -34,19 +35,21 @@ def latest_recorded(screened: Screened) -> dict[tuple[str, str], datetime]:
 
     Times ahead of now, by more than the skew, are passed over: a clock that once ran ahead would hide whatever comes later.
     """
-    rows = screened.connection.execute(
+    rows = ask(
+        screened.connection,
         """SELECT e.controller, s.label, max(e.recorded) AS latest
            FROM (SELECT controller, source, recorded FROM consent UNION ALL SELECT controller, source, recorded FROM rights) e
            JOIN source_name s ON s.source = e.source
            WHERE e.controller IN (SELECT unnest(getvariable('controllers'))) AND e.recorded <= getvariable('now') + getvariable('skew')
-           GROUP BY ALL ORDER BY count(*) DESC, e.controller, s.label"""
-    ).fetchall()
+           GROUP BY ALL ORDER BY count(*) DESC, e.controller, s.label""",
+    )
     return {(controller, label): latest.replace(tzinfo=UTC) for controller, label, latest in rows}
 
 
 def accounts_gone(screened: Screened) -> dict[str, tuple[int, int]]:
     """Company -> (accounts on its lists that the store does not have, whose removal is no no and was not asked for yet, accounts on its lists)."""
-    rows = screened.connection.execute(
+    rows = ask(
+        screened.connection,
         """SELECT controller, count(*) FILTER (gone), count(*)
            FROM (SELECT au.controller, h.account_token,
                         bool_or(coalesce(a.gone AND NOT h.removing AND NOT h.owed AND ((a.google | a.meta) & $noes) = 0, false)) AS gone
@@ -55,5 +58,5 @@ def accounts_gone(screened: Screened) -> dict[str, tuple[int, int]]:
                  GROUP BY ALL)
            GROUP BY controller""",
         {"noes": NO_MASK},
-    ).fetchall()
+    )
     return {controller: (gone, held) for controller, gone, held in rows}

@@ -175,6 +175,7 @@ def test_screening_decides_by_the_reference_on_postgresql(case: Case, postgres: 
     compare(case, store)
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 @given(case=cases())
 def test_screening_decides_by_the_reference_on_parquet(case: Case) -> None:

@@ -159,6 +159,7 @@ def test_a_move_to_another_account_is_none(ways: TwoWays) -> None:
     assert outcome.sent[CRIME].removed > 0
 
 
+@pytest.mark.slow
 def test_nights_through_google_ads_converge_whatever_call_is_lost(ways: TwoWays) -> None:
     """Before the run nothing counts as sent, at the run it does; running again is all that has to be done."""
     world = ways.world

@@ -43,6 +43,7 @@ def interrupted(site: CanarySite, method: str, *words: str) -> tuple[int, bytes]
     return process.returncode, said
 
 
+@pytest.mark.slow
 def test_a_night_through_prefect(site: CanarySite) -> None:
     code, said = interrupted(site, "IngestAudienceMembers", "run", "nightly")
     assert code == 3

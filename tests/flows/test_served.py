@@ -213,6 +213,7 @@ def test_whatever_is_killed_the_next_run_makes_it_good(
         here.close()
 
 
+@pytest.mark.slow
 def test_a_work_pool_runs_the_same_deployments(standing: Standing, other: CanarySite) -> None:
     """`config/prefect.yaml` as its comment says, and one run by a worker."""
     standing.stop("serve")
