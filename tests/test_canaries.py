@@ -231,6 +231,7 @@ def test_the_store_itself_holds_them(tmp_path: Path) -> None:
     assert {f"address of {typed}" for typed in (*here.people.values(), PAID_WITH, ANONYMOUS)} <= found
 
 
+@pytest.mark.slow
 def test_the_commands_went_as_they_were_meant_to(commands: CanarySite) -> None:
     good = (
         "plan",
@@ -252,6 +253,7 @@ def test_the_commands_went_as_they_were_meant_to(commands: CanarySite) -> None:
     assert {step: code for step, code in codes.items() if step not in {*good, *either} and code not in {2, 3, 4, 5}} == {}
 
 
+@pytest.mark.slow
 def test_nothing_written_by_commands_holds_anybody(commands: CanarySite) -> None:
     """Prefect's database and home, its server's log, the ledger, and all that the commands said."""
     assert (commands.folder / "prefect" / "prefect.db").stat().st_size > 100_000

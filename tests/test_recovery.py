@@ -183,6 +183,7 @@ def test_from_a_restored_ledger_nothing_is_sent_and_everything_says_what_to_do(l
     assert "nestaudience ledger recover" in shown.output.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_after_a_recovery_the_lists_of_both_platforms_equal_consent(past: tuple[LostWorld, list[str]]) -> None:
     world, notes = past
     world.put_back("after-1")

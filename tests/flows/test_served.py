@@ -138,6 +138,7 @@ def test_a_run_has_the_settings_of_flows_and_a_masked_log(standing: Standing, ot
     assert "Beginning flow run '[address]'" in (standing.folder / "serve.log").read_text()
 
 
+@pytest.mark.slow
 def test_the_hour_settles_what_a_run_left(standing: Standing, other: CanarySite) -> None:
     assert standing.ended(standing.order("hourly", form(other))) in {
         ("COMPLETED", "nothing to settle"),
@@ -183,9 +184,8 @@ def kill_server(standing: Standing) -> None:
     standing.kill("server")
 
 
-@pytest.mark.parametrize(
-    "killed", [kill_run, *(pytest.param(kill, marks=pytest.mark.slow) for kill in (kill_server, kill_serve_and_run))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [kill_run, kill_server, kill_serve_and_run])
 def test_whatever_is_killed_the_next_run_makes_it_good(
     standing: Standing, site: CanarySite, killed: Callable[[Standing], None]
 ) -> None:
