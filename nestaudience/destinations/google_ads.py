@@ -30,8 +30,8 @@ from nestaudience.destinations.google_ads_connection import Clients, GoogleAdsSe
 from nestaudience.destinations.google_ads_errors import JOB_STARTED, refused_rows, remedy_of, trouble_of
 from nestaudience.destinations.google_ads_messages import MOST_IN_A_JOB, PreparedJob, Ticket, ticket_of
 from nestaudience.destinations.google_ads_versions import Version
-from nestaudience.destinations.google_connection import silence
-from nestaudience.destinations.google_errors import LOST, WORTH_REPEATING, Trouble
+from nestaudience.destinations.google_connection import repeated, silence
+from nestaudience.destinations.google_errors import LOST, Trouble
 from nestaudience.destinations.port import (
     Accepted,
     Account,
@@ -249,12 +249,7 @@ class GoogleAds:
             pages = self._clients.search.search_stream(request=request, **options)
             return [self._version.row.pb(row) for page in pages for row in page.results]
 
-        answer = self._outcome(ask)
-        for wait in self._settings.read_waits:
-            if not isinstance(answer, Trouble) or answer.status not in WORTH_REPEATING:
-                break
-            self._sleep(wait)
-            answer = self._outcome(ask)
+        answer = repeated(lambda: self._outcome(ask), self._settings.read_waits, self._sleep)
         if isinstance(answer, Trouble):
             raise _raised(answer, where)
         return answer

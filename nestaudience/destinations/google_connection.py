@@ -7,10 +7,10 @@ sends nothing.
 import hashlib
 import ipaddress
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import google.auth
 import grpc
@@ -19,7 +19,9 @@ from google.api_core.client_options import ClientOptions
 from google.auth.exceptions import GoogleAuthError
 from google.oauth2 import service_account
 
-from nestaudience.destinations.google_errors import remedy_of
+from nestaudience.destinations.google_errors import WORTH_REPEATING, Trouble, remedy_of
+
+T = TypeVar("T")
 
 SCOPE: Final = "https://www.googleapis.com/auth/datamanager"
 """https://developers.google.com/data-manager/api/devguides/quickstart/set-up-access (read 2026-11)."""
@@ -165,6 +167,17 @@ def loopback_channel(endpoint: SandboxEndpoint, credentials: SandboxToken) -> gr
     )
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
     return grpc.secure_channel(endpoint.target, secure, options=options)
+
+
+def repeated(ask: Callable[[], T | Trouble], waits: Iterable[float], sleep: Callable[[float], None]) -> T | Trouble:
+    """A read, asked again after each of these waits (seconds) while Google is down."""
+    answer = ask()
+    for wait in waits:
+        if not isinstance(answer, Trouble) or answer.status not in WORTH_REPEATING:
+            break
+        sleep(wait)
+        answer = ask()
+    return answer
 
 
 _LOUD: Final = ("google.ads.datamanager_v1", "google.ads.googleads", "google.api_core", "google.auth", "grpc")

@@ -17,8 +17,8 @@ from typing import Any, Final, TypeVar
 from google.ads import datamanager_v1 as dm
 from grpc import StatusCode
 
-from nestaudience.destinations.google_connection import Clients, GoogleDataManagerSettings, connect, silence
-from nestaudience.destinations.google_errors import LOST, QUOTA_CODES, WORTH_REPEATING, Trouble, remedy_of, trouble_of
+from nestaudience.destinations.google_connection import Clients, GoogleDataManagerSettings, connect, repeated, silence
+from nestaudience.destinations.google_errors import LOST, QUOTA_CODES, Trouble, remedy_of, trouble_of
 from nestaudience.destinations.google_messages import (
     MAX_MEMBERS,
     PreparedRequest,
@@ -288,13 +288,7 @@ class GoogleDataManager:
 
     def _ask(self, kind: Kind, call: Callable[[], T]) -> T | Trouble:
         """A read, repeated after the settings' waits while Google is down."""
-        answer = self._once(kind, call)
-        for wait in self._settings.read_waits:
-            if not isinstance(answer, Trouble) or answer.status not in WORTH_REPEATING:
-                break
-            self._sleep(wait)
-            answer = self._once(kind, call)
-        return answer
+        return repeated(lambda: self._once(kind, call), self._settings.read_waits, self._sleep)
 
 
 def _outcome(call: Callable[[], T]) -> T | Trouble:

@@ -6,7 +6,7 @@ It decides nothing: the rules stand in the SQL.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -22,6 +22,8 @@ import pyarrow as pa
 from nestaudience.errors import MustStop
 from nestaudience.screening.rules import AudienceRule, Rules
 from nestaudience.vocabulary import Reason, Recipient
+
+T = TypeVar("T")
 
 TOKEN: Final = pa.binary(16)
 _BITS: Final = {Recipient.GOOGLE: 1, Recipient.META: 2}
@@ -64,15 +66,8 @@ def open_engine(limits: EngineLimits) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def run_file(connection: duckdb.DuckDBPyConnection, package: str, name: str) -> None:
     """Run one SQL file of the package. Raises `MustStop` when the engine fails: its own words could quote a value."""
-    script, failed = _script(package, name), False
-    try:
-        connection.execute(script)
-    except duckdb.Error:
-        failed = True
-    if failed:
-        raise MustStop(
-            "engine_failed", name, "nothing was sent; see the memory and spill settings, then report the file and version"
-        )
+    script = _script(package, name)
+    _answered(lambda: connection.execute(script), name, "see the memory and spill settings, then report the file and version")
 
 
 @cache
@@ -80,16 +75,21 @@ def _script(package: str, name: str) -> str:
     return (resources.files(package) / "sql" / name).read_text("utf-8")
 
 
+def _answered(asking: Callable[[], T], where: str = "the engine", remedy: str = "see the memory and spill settings") -> T:
+    """What the engine says; its own words when it fails could quote a value, and go no further."""
+    answers: list[T] = []
+    try:
+        answers.append(asking())
+    except duckdb.Error:
+        answers.clear()
+    if not answers:
+        raise MustStop("engine_failed", where, f"nothing was sent; {remedy}")
+    return answers[0]
+
+
 def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
     """A statement of ours and its rows, none for one that gives none. Raises `MustStop` when the engine fails, as `run_file` does."""
-    rows: list[tuple[Any, ...]] | None
-    try:
-        rows = connection.execute(query, parameters or {}).fetchall()
-    except duckdb.Error:
-        rows = None
-    if rows is None:
-        raise MustStop("engine_failed", "the engine", "nothing was sent; see the memory and spill settings")
-    return rows
+    return _answered(lambda: connection.execute(query, parameters or {}).fetchall())
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> pa.Table:
@@ -97,13 +97,7 @@ def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[st
 
     Raises `MustStop` when the engine fails.
     """
-    table: pa.Table | None
-    try:
-        table = connection.execute(query, parameters or {}).to_arrow_table()
-    except duckdb.Error:
-        table = None
-    if table is None:
-        raise MustStop("engine_failed", "the engine", "nothing was sent; see the memory and spill settings")
+    table = _answered(lambda: connection.execute(query, parameters or {}).to_arrow_table())
     for number, field in enumerate(table.schema):
         if isinstance(field.type, pa.Bool8Type):
             chunks = [chunk.storage.cast(pa.bool_()) for chunk in table.column(number).chunks]
