@@ -9,7 +9,10 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
-from nestaudience.config.settings import Settings
+from nestaudience.config.meta_versions import NEWEST, is_known, served
+from nestaudience.config.settings import Audience, Settings
+from nestaudience.delivery.accounts import difference
+from nestaudience.delivery.lists import WRONG_ACCOUNT
 from nestaudience.delta.approvals import (
     approval_faults,
     approval_remedy,
@@ -18,7 +21,7 @@ from nestaudience.delta.approvals import (
     sensitive_words,
 )
 from nestaudience.delta.feeds import Facts, feed_problems
-from nestaudience.destinations.port import Account, TellsTerms
+from nestaudience.destinations.port import AccessFacts, Account, AccountFacts, Destination, ListFacts, TellsAccount, TellsTerms
 from nestaudience.due import due_dates
 from nestaudience.errors import NestAudienceError
 from nestaudience.feed_facts import told_by
@@ -33,7 +36,14 @@ _OVER: Final = {
     "contract": "the contract was last confirmed over a year ago",
     "transfer": "the transfer mechanism was last confirmed over a year ago",
     "approval": "the approval is over a year old",
+    "api_version": "the platform serves this version no longer",
 }
+_NAME_OWNER: Final = (
+    "name the business portfolio that owns the account: a second number that says whose it is; in production it must be there"
+)
+_USE_SYSTEM_USER: Final = (
+    "give the installation the token of a system user: one of a person ends with their password or their job"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +113,60 @@ def _accounts(parts: Parts) -> Iterator[Finding]:
             continue
         asked.add((name, account.account_id))
         destination, asking = parts.destinations[name], Account(account.account_id, account.login_account_id)
+        place = f"{name}, account of {audience.controller.key}"
+        found = [*_access(audience, asking, destination, place, parts.settings)]
+        yield from found
+        lists: tuple[ListFacts, ...] = ()
+        failure: Finding | None = None
         try:
             lists = destination.lists(asking)
             accepted = not isinstance(destination, TellsTerms) or destination.terms_accepted(asking)
         except NestAudienceError as error:
-            yield Finding(f"{name}, account of {audience.controller.key}", error.code, error.next_step, error.exit_code)
+            failure = _at(place, error)
+        if failure is not None:
+            yield from () if failure in found else (failure,)
             continue
         if not accepted:
-            missing = destination.error_of("terms_missing", name)
-            yield Finding(f"{name}, account of {audience.controller.key}", missing.code, missing.next_step, missing.exit_code)
+            yield _at(place, destination.error_of("terms_missing", name))
         foreign = sum((audience.recipient.key.value, facts.list_id) not in ours for facts in lists)
         if foreign:
             what = f"{foreign} customer lists that this installation did not make"
             next_step = "find out who fills them and on what basis; nothing here removes anybody from them"
-            yield Finding(f"{name}, account of {audience.controller.key}", what, next_step, warning=True)
+            yield Finding(place, what, next_step, warning=True)
+
+
+def _access(audience: Audience, asking: Account, destination: Destination, place: str, settings: Settings) -> Iterator[Finding]:
+    """Whose the platform says that an ad account is, and what our credentials may do there: every fault, where it says so at all."""
+    if not isinstance(destination, TellsAccount):
+        return
+    facts: AccountFacts | None = None
+    access: AccessFacts | None = None
+    failure: Finding | None = None
+    try:
+        facts = destination.account_facts(asking)
+        access = destination.access_facts(facts.business_id)
+    except NestAudienceError as error:
+        failure = _at(place, error)
+    if failure is not None:
+        yield failure
+    if facts is None:
+        return
+    what, bound = difference(audience, facts), audience.ad_account.business_id
+    if what is not None:
+        yield Finding(place, WRONG_ACCOUNT, what, 5)
+    if facts.business_id is None:
+        yield _at(place, destination.error_of("account_without_business", place))
+    elif bound is None:
+        yield Finding(f"{place}, business_id", "not named", _NAME_OWNER, warning=True)
+    if not facts.terms_accepted:
+        yield _at(place, destination.error_of("terms_missing", place))
+    asked_for = settings.destinations[destination.name].api_version or NEWEST
+    if facts.upgraded or facts.api_version not in (None, asked_for):
+        yield _at(place, destination.error_of("api_version_expired", place))
+    if access is not None and access.missing:
+        yield _at(place, destination.error_of("permission_denied", place))
+    if access is not None and access.system_user is False:
+        yield Finding(place, "the token is of no system user of the business", _USE_SYSTEM_USER, warning=True)
 
 
 def _due(parts: Parts, now: datetime) -> Iterator[Finding]:
@@ -127,6 +177,10 @@ def _due(parts: Parts, now: datetime) -> Iterator[Finding]:
             yield Finding(due.where, _OVER[due.what], due.next_step)
         else:
             yield Finding(due.where, f"due on {due.on.isoformat()}", due.next_step, warning=True)
+    meta = parts.settings.destinations.get("meta")
+    if meta is not None and meta.api_version is not None and not is_known(meta.api_version):
+        what, next_step = "no version that this program knows", f"name one that Meta serves: {', '.join(served(today))}"
+        yield Finding("destinations.meta.api_version", what, next_step)
     alerts = parts.settings.alerts
     if parts.settings.environment is not Environment.SANDBOX and alerts.webhook is None and alerts.smtp is None:
         yield Finding("alerts", "nobody is told", "name a webhook or smtp", warning=True)
@@ -190,4 +244,8 @@ def _missing_secret(name: str | None, parts: Parts) -> Iterator[Finding]:
 
 
 def _of(error: NestAudienceError) -> Finding:
-    return Finding(error.where, error.code, error.next_step, error.exit_code)
+    return _at(error.where, error)
+
+
+def _at(where: str, error: NestAudienceError) -> Finding:
+    return Finding(where, error.code, error.next_step, error.exit_code)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
+from nestaudience.config.meta_versions import NEWEST, TOLD_AHEAD, last_day
 from nestaudience.config.settings import Settings
 from nestaudience.delta.approvals import last_day_of_approval, last_day_of_confirmation
 
@@ -26,8 +27,8 @@ ENDING: Final = 14
 
 @dataclass(frozen=True, slots=True)
 class DueDate:
-    """One day. `what`: `terms`, `contract`, `transfer`, `approval`, `ends` (an audience's last day) or `runs_out` (a list's): the
-    last day on which all is well. `where` is a place in the configuration, or an audience.
+    """One day. `what`: `terms`, `contract`, `transfer`, `approval`, `api_version` (Meta serves it no longer), `ends` (an audience's last day) or
+    `runs_out` (a list's): the last day on which all is well. `where` is a place in the configuration, or an audience.
     """
 
     what: str
@@ -40,10 +41,10 @@ class DueDate:
         return today > self.on
 
     def stage(self, today: date) -> int | None:
-        """The smallest number of days ahead that was reached: 45, 14 or 3; 0 when the day is over; None while it is far off."""
+        """The smallest number of days ahead that was reached: 45 (a version: 60), 14 or 3; 0 when the day is over; None while it is far off."""
         if self.past(today):
             return 0
-        ahead = (ENDING,) if self.what == "ends" else STAGES
+        ahead = {"ends": (ENDING,), "api_version": TOLD_AHEAD}.get(self.what, STAGES)
         return min((days for days in ahead if self.on - today <= timedelta(days=days)), default=None)
 
     def as_dict(self) -> dict[str, object]:
@@ -53,7 +54,7 @@ class DueDate:
 
 def due_dates(settings: Settings, today: date) -> tuple[DueDate, ...]:
     """Every day that is near or over. An audience that is past its last day is none: it ended as it should."""
-    near = (due for due in (*_yearly(settings), *_endings(settings)) if due.stage(today) is not None)
+    near = (due for due in (*_yearly(settings), *_versions(settings), *_endings(settings)) if due.stage(today) is not None)
     return tuple(due for due in near if due.what != "ends" or not due.past(today))
 
 
@@ -70,6 +71,14 @@ def _yearly(settings: Settings) -> Iterator[DueDate]:
         if segment.approval.approved_on is not None:
             on = last_day_of_approval(segment.approval.approved_on)
             yield DueDate("approval", place, on, "have the segment approved again")
+
+
+def _versions(settings: Settings) -> Iterator[DueDate]:
+    table = settings.destinations.get("meta")
+    on = None if table is None else last_day(table.api_version or NEWEST)
+    if on is not None:
+        next_step = f"name a version that Meta serves ({NEWEST}), or leave it out and update this program"
+        yield DueDate("api_version", "destinations.meta.api_version", on, next_step)
 
 
 def _endings(settings: Settings) -> Iterator[DueDate]:

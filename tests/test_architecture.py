@@ -96,11 +96,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stores": WORDS | {"customers", "config.schema", "transports"},
     "wiring": WORDS | {"hashing", "screening", "ledger", "destinations", "config", "parts", "transports", "stores"},
     # what people use
-    "due": WORDS | {"config.settings", "delta.approvals"},
+    "due": WORDS | {"config.settings", "config.meta_versions", "delta.approvals"},
     "texts_seen": WORDS | STORE | {"config.schema"},
     "checks": WORDS
     | {"wiring", "parts", "destinations.port", "due", "transports", "config.settings", "delta.approvals", "texts_seen"}
-    | {"feed_facts", "delta.feeds"},
+    | {"feed_facts", "delta.feeds", "config.meta_versions", "delivery.accounts", "delivery.lists"},
     "history": WORDS | {"ledger", "audit", "delta.stops", "delta.probing", "delta.feeds"},
     "small_lists": WORDS | {"delivery", "delta", "ledger", "history"},
     "why": WORDS | {"delta"},

@@ -75,3 +75,15 @@ def test_what_has_no_day_of_its_own_goes_with_the_terms() -> None:
     for recipient in document["recipients"]:
         del recipient["contract_confirmed_on"], recipient["transfer_confirmed_on"]
     assert {due.what for due in due_dates(from_document(document), DAY)} == {"terms"}
+
+
+def test_a_version_that_ends_is_told_sixty_days_ahead() -> None:
+    document = tomllib.loads(EXAMPLE.read_text("utf-8"))
+    meta = next(table for table in document["destinations"] if table["name"] == "meta")
+    assert "api_version" not in {due.what for due in due_dates(from_document(document), date(2026, 11, 22))}
+    meta["api_version"] = "v24.0"
+    last = date(2026, 10, 5)
+    for ahead, stage in ((61, None), (60, 60), (15, 60), (14, 14), (3, 3), (0, 3), (-1, 0)):
+        found = [due for due in due_dates(from_document(document), last - timedelta(days=ahead)) if due.what == "api_version"]
+        assert [due.stage(last - timedelta(days=ahead)) for due in found] == ([] if stage is None else [stage])
+        assert all((due.where, due.on) == ("destinations.meta.api_version", last) for due in found)

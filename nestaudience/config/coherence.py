@@ -88,8 +88,15 @@ def _check_text(reader: Reader, n: int, text: Any, known: set[str]) -> None:
 
 
 def _check_ad_account(reader: Reader, n: int, account: Any, known: set[str]) -> None:
+    item, place = ("ad_accounts", n), f"ad_accounts[{n}].business_id"
     if account.controller not in known:
-        reader.add(f"ad_accounts[{n}].controller", *_NO_CONTROLLER, ("ad_accounts", n))
+        reader.add(f"ad_accounts[{n}].controller", *_NO_CONTROLLER, item)
+    at_meta, open_there = account.destination == "meta", account.state != "closed"
+    if at_meta and open_there and account.business_id is None and reader.environment is Environment.PRODUCTION:
+        remedy = "name the id of the business portfolio that owns the account: in production two numbers must say whose it is"
+        reader.add(place, "missing", remedy, item)
+    if not at_meta and account.business_id is not None:
+        reader.add(place, "only ad accounts at Meta belong to a business portfolio", "take it out", item)
 
 
 def _check_owners(reader: Reader) -> None:

@@ -199,6 +199,8 @@ class AdAccount(_Table):
     destination: DestinationName
     account_id: Digits
     login_account_id: Digits | None = None
+    business_id: Digits | None = None
+    """Meta: the business portfolio that owns the account, compared with what Meta says before the first request of each run."""
     state: Literal["active", "retiring", "closed"] = "active"
     """`retiring`: its lists are emptied and deleted. `closed`: nothing is sent there any more."""
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from nestaudience.delivery.added_rows import signals_of, staying, tried_before
 from nestaudience.delivery.held import Held
 from nestaudience.delivery.last_look import LastLook
+from nestaudience.delivery.lists import confirm_account
 from nestaudience.delivery.requests import LOOK_LASTS, Order, People, Requests
 from nestaudience.delivery.requests import Line as Line  # handed on: whoever delivers has their types
 from nestaudience.delivery.requests import Sent as Sent
@@ -84,6 +85,8 @@ class Delivery:
         rows = self._delta.additions(self._line.audience.key).slice(first, people)
         if not rows.num_rows:
             return
+        line, target = self._line, self._line.target
+        confirm_account(line.audience, target.list_id, target.account, line.destination, self._tools, adding=True)
         transfer = self._requests.transfer_id()
         intent(transfer, Operation.ADD, rows.num_rows)
         size = self._line.batch_size

@@ -15,7 +15,8 @@ from typing import Final, TypeVar
 from sqlalchemy.engine import Connection
 
 from nestaudience.config.settings import Audience
-from nestaudience.delivery.deliver import Tools
+from nestaudience.delivery.accounts import difference, owner_untold
+from nestaudience.delivery.requests import Tools
 from nestaudience.destinations.port import Account, Destination, ListSpec, Target
 from nestaudience.errors import MustStop, NeedsFix, NestAudienceError, TryAgain
 from nestaudience.ledger.entries import EntryType, Value
@@ -74,6 +75,7 @@ def bind_list(audience: Audience, destination: Destination, tools: Tools) -> Rem
     account = Account(audience.ad_account.account_id, audience.ad_account.login_account_id)
     code = code_of(audience, tools.keys)
     _no_other_company_there(audience, account, tools)
+    confirm_account(audience, "", account, destination, tools, adding=True)
     if tools.log.epoch > 1:
         deleted = _delete_found(destination, account, code)
         if deleted:
@@ -219,8 +221,9 @@ def confirm_list(audience: Audience, remote: RemoteList, destination: Destinatio
     """Ask the bound account for the list before anything is sent to it.
 
     Raises `MustStop`: `wrong_account`, with an incident, when the configuration binds another account than the ledger does, when the platform says
-    that the list is another account's, when it is another audience's, and when the account keeps the audience's list under another id; `NeedsFix`:
-    `list_gone` when the platform proves that the list is no more (whoever was on it is then on it no longer), and what the destination raises.
+    that the list is another account's, or the account another owner's, when it is another audience's, and when the account keeps the audience's list
+    under another id; `NeedsFix`: `list_gone` when the platform proves that the list is no more (whoever was on it is then on it no longer), and what
+    the destination raises. An account that cannot be read holds nothing here: whoever adds asks `confirm_account`.
     """
     list_id, account = remote.list_id, Account(remote.ad_account, remote.login_account)
     if is_elsewhere(audience, remote):
@@ -230,6 +233,7 @@ def confirm_list(audience: Audience, remote: RemoteList, destination: Destinatio
         # A list that somebody renamed is still ours; one that carries the code of another of our lists is that other one.
         if facts.code != remote.code and any(facts.code == each.code for each in tools.memory.lists()):
             raise wrong_account(audience, list_id, "the list with the bound id is another audience's; restore the ledger", tools)
+        confirm_account(audience, list_id, account, destination, tools, adding=False)
         return
     if remote.state == RECOVERING:
         raise TryAgain("recovering", remote.audience, "its list is gone already; the next run begins a new one")
@@ -245,6 +249,31 @@ def confirm_list(audience: Audience, remote: RemoteList, destination: Destinatio
     raise NeedsFix(
         "list_gone", remote.audience, "the list was deleted; give the audience another number to start a new one, or take it out"
     )
+
+
+def confirm_account(
+    audience: Audience, list_id: str, account: Account, destination: Destination, tools: Tools, *, adding: bool
+) -> None:
+    """Compare what the platform says of the ad account with the binding; it is asked once a run.
+
+    Raises `MustStop`: `wrong_account`, with an incident, when id or owner differ. Whoever adds (`adding`) needs an answer: then it raises what the
+    destination raises as well, and `NeedsFix`: `account_without_business` when the binding names an owner and the platform does not. Removals go on.
+    """
+    failure: NestAudienceError | None = None
+    facts = None
+    try:
+        facts = tools.accounts.read(destination, account, adding=adding)
+    except NestAudienceError as error:
+        failure = error.with_traceback(None)
+    if failure is not None and failure.code == WRONG_ACCOUNT:
+        raise wrong_account(audience, list_id, failure.next_step, tools)
+    if failure is not None and adding:
+        raise failure
+    what = None if facts is None else difference(audience, facts)
+    if what is not None:
+        raise wrong_account(audience, list_id, what, tools)
+    if adding and facts is not None and owner_untold(audience, facts):
+        raise destination.error_of("account_without_business", audience.key)
 
 
 def _believed(audience: Audience, list_id: str, ask: Callable[[], T], tools: Tools) -> T:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
 from nestaudience.config.settings import Audience
+from nestaudience.delivery.accounts import Accounts
 from nestaudience.delivery.answers import Answer, answer_of
 from nestaudience.delivery.clocks import RemovalTimes
 from nestaudience.delivery.guard import inspect
@@ -84,6 +85,8 @@ class Tools:
     tell: Tell = lambda audience, operation, people: None
     interrupted: Interrupted = never
     """Asked between two requests: True ends the delivery there."""
+    accounts: Accounts = field(default_factory=Accounts)
+    """The ad accounts that this run has read."""
 
 
 @dataclass(frozen=True, slots=True)

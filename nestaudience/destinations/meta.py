@@ -41,9 +41,12 @@ from nestaudience.destinations.meta_messages import (
     settlement_of,
     upload_of,
 )
+from nestaudience.destinations.meta_reading import ACCOUNT_FIELDS, Served, access_facts_of, account_facts_of, pages, served_by
 from nestaudience.destinations.meta_settings import MetaSettings
 from nestaudience.destinations.port import (
+    AccessFacts,
     Account,
+    AccountFacts,
     Batch,
     ListFacts,
     ListSpec,
@@ -145,6 +148,23 @@ class Meta:
         self._connected: _Connection | None = _connect(settings)
         self._owners: dict[str, str] = {}
         self._wait: float | None = None
+        self._served = Served()
+
+    def account_facts(self, account: Account) -> AccountFacts:
+        """What Meta says of the ad account: whose it is, and whether the terms were accepted there."""
+        where = "meta.account_facts"
+        answer = self._ask((_account_path(account, where),), {"fields": ACCOUNT_FIELDS})
+        if isinstance(answer, Trouble):
+            raise _raised(_of_account(answer), where)
+        facts = account_facts_of(answer, self._served)
+        if facts is None or facts.account_id != account.account_id:
+            raise _error("unreadable" if facts is None else "wrong_account", where)
+        return facts
+
+    def access_facts(self, business_id: str | None) -> AccessFacts:
+        """What the token may do, and whether the business lists its user as a system user. What Meta does not answer is None."""
+        business = None if business_id is None else _number(business_id, "meta.access_facts")
+        return access_facts_of(lambda *path: self._ask(path, {} if path[-1] == "permissions" else {"fields": "id"}), business)
 
     def find_list(self, account: Account, code: str) -> ListFacts | None:
         """The account's own list whose name begins with this code, or None when the account, read with our credentials, has none.
@@ -294,19 +314,10 @@ class Meta:
         """
         path = (_account_path(account, where), "customaudiences")
         fields = {"fields": LIST_FIELDS, "limit": str(self._settings.page_size)}
-        seen = {""}
-        while True:
-            page = self._ask(path, fields)
+        for page in pages(lambda more: self._ask(path, {**fields, **more})):
             if isinstance(page, Trouble):
                 raise _raised(_of_account(page), where)
-            items, cursor = _items(page), _next_cursor(page)
-            if items is None or cursor in seen:
-                raise _error("unreadable", where)
-            yield from items
-            if cursor is None:
-                return
-            seen.add(cursor)
-            fields = {**fields, "after": cursor}
+            yield from page
 
     def _ask(self, path: tuple[str, ...], fields: Mapping[str, str]) -> Outcome:
         """A read, repeated after the settings' waits while Meta is down."""
@@ -331,6 +342,7 @@ class Meta:
         except Exception as error:  # noqa: BLE001  whatever an SDK raises after the first byte, the effect is open
             failure = _kind_of(error)
         answer = connected.wire.take()
+        self._served = served_by(answer)
         if connected.wire.changed:
             return Trouble("not_as_prepared", without_effect=True)
         return Trouble(failure or "unreadable", without_effect=False) if answer is None else result_of(answer)
@@ -353,23 +365,6 @@ def silence() -> None:
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.startswith(_LOUD):
             logger.disabled = True
-
-
-def _items(page: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The lists of one page, or None when one of them does not say which it is and whose."""
-    items = page.get("data")
-    if not isinstance(items, list) or not all(isinstance(item, dict) and item.get("id") and account_of(item) for item in items):
-        return None
-    return items
-
-
-def _next_cursor(page: Mapping[str, Any]) -> str | None:
-    """Where the next page begins: None after the last one, empty when a next page has no beginning."""
-    paging = page.get("paging")
-    if not isinstance(paging, dict) or not paging.get("next"):
-        return None
-    cursors = paging.get("cursors")
-    return str(cursors.get("after") or "") if isinstance(cursors, dict) else ""
 
 
 def _of_account(trouble: Trouble) -> Trouble:

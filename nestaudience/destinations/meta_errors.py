@@ -61,7 +61,7 @@ REMEDIES: Final[dict[str, Remedy]] = {
     "update_refused": Remedy(
         NeedsFix, "the list was filled with data of another form; retire it, and let the next run create one"
     ),
-    "wrong_account": Remedy(MustStop, "Meta says that the list is another account's; compare binding and credentials"),
+    "wrong_account": Remedy(MustStop, "Meta speaks of another ad account than was asked for; compare binding and credentials"),
     "quota_exhausted": Remedy(TryAgain, "wait; further calls make the wait longer"),
     # These may come from the network or from a tired server. For a read they mean: later. For a write see `LOST`.
     "answer_of_another": Remedy(TryAgain, "try again later; if it repeats, report a defect: Meta answered about another request"),

@@ -191,6 +191,48 @@ class TellsTerms(Protocol):
         """What the platform says. Raises as the methods of `Destination` do."""
 
 
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """What the platform says of an ad account. None where it does not say.
+
+    `business_id`: who owns it; `currency` as ISO 4217; `terms_accepted`: those for customer data. `api_version` answered; `upgraded`: the
+    platform says that it was another one than was asked for, because that one has ended.
+    """
+
+    account_id: str
+    business_id: str | None
+    currency: str | None
+    terms_accepted: bool
+    api_version: str | None = None
+    upgraded: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.account_id:
+            raise ValueError("an account has an id")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessFacts:
+    """What the platform says of our way to an account. None where it does not say.
+
+    `missing`: permissions that the work needs and that were not granted. `system_user`: the credentials belong to a user that is no person.
+    """
+
+    missing: tuple[str, ...] | None
+    system_user: bool | None
+
+
+@runtime_checkable
+class TellsAccount(Protocol):
+    """A destination whose platform says whose an ad account is, and what our credentials may do there. Both raise as `Destination` does."""
+
+    def account_facts(self, account: Account) -> AccountFacts:
+        """What it says of the account: one read. Raises `MustStop`: `wrong_account` when it speaks of another one."""
+
+    def access_facts(self, business_id: str | None) -> AccessFacts:
+        """What it says of our credentials, and whether `business_id`, if it is known, lists their user: up to three reads."""
+
+
 class Destination(Protocol):
     """The transport to one recipient.
 

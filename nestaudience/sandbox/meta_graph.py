@@ -17,10 +17,11 @@ from nestaudience.sandbox import meta_refusals as refuse
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager_control import CONTROL, answer_control
 from nestaudience.sandbox.faults import Fault, FaultKind, FaultQueue
+from nestaudience.sandbox.meta_access import TO_WRITE, MetaAccess
 from nestaudience.sandbox.meta_control import PREFIX
 from nestaudience.sandbox.meta_http import CUT, HTML, Answer, Call, LoopbackServer
 from nestaudience.sandbox.meta_refusals import Refusal
-from nestaudience.sandbox.meta_routes import UNKNOWN, WRITES, Route, carry_out, route_of
+from nestaudience.sandbox.meta_routes import OF_THE_TOKEN, UNKNOWN, WRITES, Route, carry_out, route_of
 from nestaudience.sandbox.meta_state import FLAGGED, MetaAccount, MetaList, MetaState, Usage
 
 VERSIONS: Final = ("v25.0", "v26.0")
@@ -40,7 +41,8 @@ class MetaSandbox:
     `accounts`: ad accounts by id, without `act_`; a test may change them while it runs. `apply_after`: how long an accepted change
     takes (changeable; it holds for requests accepted from then on). `port` 0 takes a free one. `token`: the access token, random
     when it is not given. `app_secret`: when it is given, every call needs its proof. With `keep_requests` the request line and the
-    body of every request are kept in `received`. `faults` makes calls fail.
+    body of every request are kept in `received`. `faults` makes calls fail. `access`: what the token may do; `upgrades`: versions that have ended and
+    whose calls the newest answers.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class MetaSandbox:
         self.apply_after = apply_after
         self.faults = FaultQueue()
         self.received: list[tuple[str, bytes]] = []
+        self.access = MetaAccess()
+        self.upgrades: frozenset[str] = frozenset()
         self._keep_requests = keep_requests
         self._port = port
         self._state = MetaState(accounts, clock, self.token, app_secret)
@@ -186,21 +190,34 @@ class MetaSandbox:
             return self._told(refuse.unknown_token(revoked=token in state.revoked))
         if not state.proven(token, call.query.get("appsecret_proof")):
             return self._told(refuse.bad_proof())
-        if route.kind != UNKNOWN and route.version not in VERSIONS:
+        if route.kind != UNKNOWN and route.version not in {*VERSIONS, *self.upgrades}:
             return self._told(refuse.expired_version())
+        if route.kind in OF_THE_TOKEN:
+            return self._told(self.access.told(route.kind), version=route.version)
         account_id = route.account_id if route.account_id is not None else state.owner_of(route.list_id or "")
         if route.kind == UNKNOWN or account_id is None or not state.may_use(token, account_id):
             return self._told(refuse.missing())
         usage = state.count_call(account_id)
         if usage.wait_minutes:
             return self._told(refuse.too_many_calls(usage.wait_minutes), account_id, usage)
+        if route.kind in WRITES and not self.access.has(TO_WRITE):
+            return self._told(refuse.not_permitted(), account_id, usage)
         own_url = f"http://{self.endpoint}{call.url}"
-        return self._told(carry_out(state, route, account_id, call, own_url, self.apply_after), account_id, usage)
+        told = carry_out(state, route, account_id, call, own_url, self.apply_after)
+        return self._told(told, account_id, usage, route.version)
 
-    def _told(self, what: dict[str, Any] | Refusal, account_id: str | None = None, usage: Usage | None = None) -> Answer:
-        """The answer on the wire; with the usage header once it is known whose call it was."""
+    def _told(
+        self,
+        what: dict[str, Any] | Refusal,
+        account_id: str | None = None,
+        usage: Usage | None = None,
+        version: str | None = None,
+    ) -> Answer:
+        """The answer on the wire; with the version that served it, and the usage header once it is known whose call it was."""
         self._answers += 1
-        headers = [("facebook-api-version", VERSIONS[-1])]
+        headers = [("facebook-api-version", version if version in VERSIONS else VERSIONS[-1])]
+        if version in self.upgrades:
+            headers.append(("X-Ad-Api-Version-Warning", "The call was upgraded to another version."))
         if account_id is not None and usage is not None:
             headers.append(("X-Business-Use-Case-Usage", self._usage(account_id, usage)))
         if isinstance(what, Refusal):

@@ -62,6 +62,11 @@ def expired_version() -> Refusal:
     return Refusal(2635)
 
 
+def not_permitted() -> Refusal:
+    """200: the token was not granted the permission that the call needs."""
+    return Refusal(200, status=403)
+
+
 def terms_missing() -> Refusal:
     """200/1870090: nobody of the business accepted the Custom Audience terms."""
     return Refusal(200, 1870090, status=403)

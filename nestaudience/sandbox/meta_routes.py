@@ -13,7 +13,11 @@ from nestaudience.sandbox.meta_state import MetaState
 UNKNOWN: Final = "Unknown"
 WRITES: Final = frozenset({"AddUsers", "RemoveUsers", "CreateAudience", "DeleteAudience", "OptOut"})
 
-_PATH: Final = re.compile(r"/(?:(v[0-9]+\.[0-9]+)/)?(act_)?([0-9]+)(?:/([a-z]+))?/?")
+OF_THE_TOKEN: Final = frozenset({"ReadMe", "ReadPermissions", "ReadSystemUsers"})
+"""Calls that are about whoever calls, and no ad account."""
+
+_PATH: Final = re.compile(r"/(?:(v[0-9]+\.[0-9]+)/)?(act_)?([0-9]+|me)(?:/([a-z_]+))?/?")
+_OF_ME: Final = {("GET", None): "ReadMe", ("GET", "permissions"): "ReadPermissions"}
 _OF_ACCOUNT: Final = {
     ("GET", None): "ReadAccount",
     ("GET", "customaudiences"): "ListAudiences",
@@ -26,6 +30,7 @@ _OF_LIST: Final = {
     ("POST", "users"): "AddUsers",
     ("DELETE", "users"): "RemoveUsers",
     ("GET", "sessions"): "ReadSessions",
+    ("GET", "system_users"): "ReadSystemUsers",
 }
 
 
@@ -48,6 +53,8 @@ def route_of(call: Call) -> Route:
     verb = override if override and (call.verb, edge) == ("POST", "users") else call.verb
     if override and verb != override:
         return Route(UNKNOWN, version, None, None)
+    if number == "me":
+        return Route(UNKNOWN if is_account else _OF_ME.get((verb, edge), UNKNOWN), version, None, None)
     if is_account:
         return Route(_OF_ACCOUNT.get((verb, edge), UNKNOWN), version, number, None)
     return Route(_OF_LIST.get((verb, edge), UNKNOWN), version, None, number)

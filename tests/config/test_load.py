@@ -394,3 +394,28 @@ def test_a_version_has_the_form_of_its_platform(name: str, version: str, good: b
     found["destinations"].append({**found["destinations"][0], "name": name, "api_version": version})
     told = problems(from_document(found))
     assert ("destinations[1].api_version" not in told) is good
+
+
+def test_in_production_metas_accounts_have_a_second_number() -> None:
+    found = tomllib.loads(EXAMPLE.read_text("utf-8"))
+    at_meta = [n for n, account in enumerate(found["ad_accounts"]) if account["destination"] == "meta"]
+    for n in at_meta:
+        del found["ad_accounts"][n]["business_id"]
+    assert from_document(found).problems == ()
+    found["environment"] = "production"
+    found["ad_accounts"][at_meta[2]]["state"] = "closed"
+    told = [problem for problem in from_document(found).problems if problem.path.endswith("business_id")]
+    assert [(problem.path, problem.message) for problem in told] == [
+        (f"ad_accounts[{n}].business_id", "missing") for n in at_meta[:2]
+    ]
+    assert [sorted(problem.audiences or ()) for problem in told] == [
+        ["computime/bought_audio_12m/meta", "computime/viewed_laptops_30d/meta"],
+        ["bokhyllan/crime_readers/meta", "bokhyllan/lapsed_readers/meta"],
+    ]
+
+
+def test_google_has_no_business_portfolio() -> None:
+    found = from_document(broken("ad_accounts.1.business_id", "4440000001"), document())
+    assert problems(found) == {"ad_accounts[1].business_id": "only ad accounts at Meta belong to a business portfolio"}
+    assert found.stopped == BOOKS
+    assert "ad_accounts[1].business_id" in problems(from_document(broken("ad_accounts.1.business_id", "4 4"), document()))

@@ -20,11 +20,15 @@ import pytest
 from canary_site import CanarySite, written_down
 from google.ads import datamanager_v1 as dm
 
+from nestaudience.checks import Finding, check_everything
 from nestaudience.config.load import load
 from nestaudience.delivery.lists import name_of
 from nestaudience.ledger.keys import load_keys, new_keys
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.sandbox.clock import SandboxClock
+from nestaudience.sandbox.faults import Fault, FaultKind
+from nestaudience.sandbox.meta_access import MetaAccess
+from nestaudience.sandbox.meta_state import MetaAccount
 from nestaudience.sandbox.site import ACCOUNTS, META_ACCOUNTS
 from nestaudience.status import Status, status
 from nestaudience.sync import Outcome, run
@@ -35,6 +39,7 @@ from nestaudience.withdrawals import withdrawals_job
 NIGHT = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 PLATFORMS = ("google", "meta")
 ONE_IN_SHORT = ("google", pytest.param("meta", marks=pytest.mark.slow))
+THE_HOUR_IN_SHORT = ("hour", pytest.param("night", marks=pytest.mark.slow))
 COMPUTIME, BOKHYLLAN, HEMKRAFT = range(3)
 
 
@@ -147,6 +152,8 @@ def swapped(site: CanarySite, tmp_path: Path) -> Iterator[Swapped]:
     yield Swapped(site, folder)
     site.sandbox.accounts.update(google)
     site.meta.accounts.update(meta)
+    site.meta.faults.clear()
+    site.meta.access = MetaAccess()
 
 
 def lists_of(here: Swapped, platform: str, company: str) -> dict[AudienceKey, RemoteList]:
@@ -341,6 +348,93 @@ def test_a_new_list_on_the_account_of_another_company(swapped: Swapped, platform
     assert (5, "wrong_account", coffee) in {(error.exit_code, error.code, error.where) for error in outcome.errors}
     nothing_reached(swapped, at_bokhyllan)
     assert (swapped.site.sandbox.seen("CreateUserList"), swapped.site.meta.seen("CreateAudience")) == made
+
+
+def at_meta(here: Swapped) -> dict[str, Finding]:
+    """What `check` says of Meta's accounts: its code or words -> the finding."""
+    found = check_everything(here.config, clock=here.site.clock.now)
+    return {each.what: each for each in found if each.where.startswith("meta, account of computime")}
+
+
+def owned_by(here: Swapped, business: str | None, **changed: bool) -> None:
+    accounts = here.site.meta.accounts
+    accounts[META_ACCOUNTS[0]] = replace(accounts[META_ACCOUNTS[0]], business_id=business, **changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("when", THE_HOUR_IN_SHORT)
+def test_an_account_of_another_business(swapped: Swapped, when: str) -> None:
+    """The number is the bound one and the lists are ours: only the owner tells that somebody sold it, or that it never was the company's."""
+    owned_by(swapped, "4449999999")
+    remotes = lists_of(swapped, "meta", "computime")
+    asked = swapped.site.meta.seen("ReadAccount")
+    outcome = swapped.night() if when == "night" else swapped.hour()
+    assert [(error.code, error.exit_code) for error in outcome.errors] == [("wrong_account", 5)] * len(remotes)
+    nothing_reached(swapped, remotes)
+    assert swapped.incidents() == {("wrong_account", key) for key in remotes}
+    if when == "night":  # an hour's small look has no funnel
+        clock_runs(swapped, set(remotes), gate=False)
+    assert swapped.site.meta.seen("ReadAccount") - asked == len(META_ACCOUNTS), "each account once a run"
+    assert {what: finding.exit_code for what, finding in at_meta(swapped).items()} == {"wrong_account": 5}
+
+
+@pytest.mark.parametrize("when", THE_HOUR_IN_SHORT)
+def test_noes_leave_an_account_that_cannot_be_compared(swapped: Swapped, when: str) -> None:
+    """Its lists were confirmed by their own reads; nobody joins before somebody knows whose the account is."""
+    before, asked = swapped.site.platforms.members(), swapped.site.meta.seen("ReadAccount")
+    swapped.site.meta.faults.add(Fault("ReadAccount", FaultKind.EXHAUSTED_UNEXPLAINED, 500))
+    outcome = swapped.night() if when == "night" else swapped.hour()
+    asked = swapped.site.meta.seen("ReadAccount") - asked
+    after = swapped.site.platforms.members()
+    at_meta = {key: sent for key, sent in outcome.sent.items() if key.endswith("/meta")}
+    assert len(at_meta) == 5
+    assert all(sent.removed and not sent.added for sent in at_meta.values())
+    assert all(after[place] <= before[place] for place in before if place[0] == "meta")
+    if when == "night":
+        assert {error.code for error in outcome.errors} == {"quota_exhausted"}
+        assert asked == 2 * len(META_ACCOUNTS), "once for all who leave, once for all who join"
+        assert all(sent.added for key, sent in outcome.sent.items() if key.endswith("/google"))
+    else:
+        assert (outcome.errors, asked) == ([], len(META_ACCOUNTS))
+    assert swapped.incidents() == set()
+
+
+def test_what_check_says_of_an_account(swapped: Swapped) -> None:
+    """Every fault in a line of its own, all at once, each with what to do."""
+    assert at_meta(swapped) == {}
+    owned_by(swapped, None, tos_accepted=False)
+    swapped.site.meta.access.permissions["ads_management"] = "declined"
+    found = at_meta(swapped)
+    assert set(found) == {"account_without_business", "terms_missing", "permission_denied"}
+    assert all(finding.exit_code == 2 and finding.next_step for finding in found.values())
+    owned_by(swapped, "4440000001", tos_accepted=True)
+    swapped.site.meta.access = MetaAccess(system_users=())
+    swapped.edit(lambda text: text.replace('business_id = "4440000001"', "", 1))
+    found = at_meta(swapped)
+    assert set(found) == {"not named", "the token is of no system user of the business"}
+    assert all(finding.warning for finding in found.values())
+    swapped.site.meta.accounts[META_ACCOUNTS[0]] = MetaAccount(tokens=frozenset({"another"}))
+    assert set(at_meta(swapped)) == {"account_wrong"}, "the same fault is told once"
+
+
+def test_versions_that_check_knows(swapped: Swapped) -> None:
+    def told() -> dict[str, Finding]:
+        found = check_everything(swapped.config, clock=swapped.site.clock.now)
+        return {each.where: each for each in found if "api_version" in each.where or each.what == "api_version_expired"}
+
+    assert told() == {}
+    for version, what in (
+        ("v24.0", "the platform serves this version no longer"),
+        ("v99.0", "no version that this program knows"),
+    ):
+        swapped.edit(lambda text, v=version: re.sub(r'(?m)^(# )?api_version = "v\d+\.\d"', f'api_version = "{v}"', text))  # type: ignore[misc]
+        assert told()["destinations.meta.api_version"].what == what
+        assert told()["destinations.meta.api_version"].exit_code == 2
+    swapped.edit(lambda text: text.replace('"v99.0"', '"v24.0"'))
+    swapped.site.meta.upgrades = frozenset({"v24.0"})
+    try:
+        assert {finding.what for finding in told().values()} >= {"api_version_expired"}
+    finally:
+        swapped.site.meta.upgrades = frozenset()
 
 
 def test_it_is_written_down() -> None:

@@ -81,7 +81,7 @@ def test_m05_outside(meta: MetaSandbox, graph: Graph) -> None:
     assert graph.post(target, name="another").codes == MISSING
     assert graph.post(target, method="DELETE").codes == MISSING
     assert graph.post(f"act_{ACCOUNT}/usersofanyaudience", method="DELETE", payload=payload(1)).codes == MISSING
-    assert graph.get("me").codes == MISSING
+    assert graph.get("me/adaccounts").codes == MISSING
     assert graph.get(f"{target}/users").codes == MISSING
     assert meta.members(ACCOUNT, target) == {digest(1)}
     assert meta.seen("Unknown") == 6
@@ -233,3 +233,52 @@ def test_m40_what_a_list_says_of_itself(meta: MetaSandbox, graph: Graph) -> None
     assert said() == (471, 400, 100, 200)
     meta.set_status(ACCOUNT, target, None)
     assert said() == (412, 200, 100, 200)
+
+
+def test_m41_permissions(meta: MetaSandbox, graph: Graph) -> None:
+    meta.access.permissions["ads_management"] = "declined"
+    told = {row["permission"]: row["status"] for row in graph.get("me/permissions").body["data"]}
+    assert told == {"ads_management": "declined", "ads_read": "granted", "business_management": "granted"}
+    stranger = Graph(meta, "stranger")
+    assert stranger.get("me/permissions").codes == (190, None)
+    stranger.close()
+
+
+def test_m42_whose_the_token_is(meta: MetaSandbox, graph: Graph) -> None:
+    me = graph.get("me", fields="id").body["id"]
+    users = "4440000001/system_users"
+    assert [row["id"] for row in graph.get(users, fields="id").body["data"]] == [me]
+    meta.access.system_users = ()
+    assert graph.get(users).body == {"data": []}
+    del meta.access.permissions["business_management"]
+    assert graph.get(users).codes == (200, None)
+    for outside in ("me/adaccounts", "act_me", "act_me/permissions"):
+        assert graph.get(outside).codes == MISSING
+
+
+def test_m43_permission_to_write(meta: MetaSandbox, graph: Graph) -> None:
+    target = graph.made()
+    graph.add(target, 1)
+    meta.access.permissions["ads_management"] = "expired"
+    for refused in (graph.add(target, 2), graph.remove(target, 1), graph.create(), graph.delete(target)):
+        assert refused.codes == (200, None)
+    assert graph.get(target).status == 200
+    assert meta.members(ACCOUNT, target) == {digest(1)}
+
+
+def test_m44_which_version_answered(meta: MetaSandbox) -> None:
+    def headers(version: str, path: str) -> dict[str, str]:
+        graph = Graph(meta, version=version)
+        found = graph.get(path).headers
+        graph.close()
+        return {name.lower(): value for name, value in found.items()}
+
+    for path in (f"act_{ACCOUNT}", "me"):
+        for version in ("v25.0", "v26.0"):
+            found = headers(version, path)
+            assert found["facebook-api-version"] == version
+            assert "x-ad-api-version-warning" not in found
+    meta.upgrades = frozenset({"v24.0"})
+    found = headers("v24.0", f"act_{ACCOUNT}")
+    assert found["facebook-api-version"] == "v26.0"
+    assert found["x-ad-api-version-warning"]
