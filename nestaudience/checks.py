@@ -21,7 +21,16 @@ from nestaudience.delta.approvals import (
     sensitive_words,
 )
 from nestaudience.delta.feeds import Facts, feed_problems
-from nestaudience.destinations.port import AccessFacts, Account, AccountFacts, Destination, ListFacts, TellsAccount, TellsTerms
+from nestaudience.destinations.port import (
+    AccessFacts,
+    Account,
+    AccountFacts,
+    Destination,
+    ListFacts,
+    TellsAccount,
+    TellsSigns,
+    TellsTerms,
+)
 from nestaudience.due import due_dates
 from nestaudience.errors import NestAudienceError
 from nestaudience.feed_facts import told_by
@@ -128,11 +137,27 @@ def _accounts(parts: Parts) -> Iterator[Finding]:
             continue
         if not accepted:
             yield _at(place, destination.error_of("terms_missing", name))
+        yield from _shared_in(destination, asking, place)
         foreign = sum((audience.recipient.key.value, facts.list_id) not in ours for facts in lists)
         if foreign:
             what = f"{foreign} customer lists that this installation did not make"
             next_step = "find out who fills them and on what basis; nothing here removes anybody from them"
             yield Finding(place, what, next_step, warning=True)
+
+
+def _shared_in(destination: Destination, asking: Account, place: str) -> Iterator[Finding]:
+    """Customer lists of others that the account may use. A platform that shows no such thing, or not now, says nothing here."""
+    shared = 0
+    try:
+        if isinstance(destination, TellsSigns):
+            shared = destination.signs(asking, frozenset()).shared_in
+    except NestAudienceError:
+        shared = 0
+    if shared:
+        what = f"{shared} customer lists that other accounts share into this one"
+        yield Finding(
+            place, what, "find out whose people they hold and on what basis; no no that is said here reaches them", warning=True
+        )
 
 
 def _access(audience: Audience, asking: Account, destination: Destination, place: str, settings: Settings) -> Iterator[Finding]:

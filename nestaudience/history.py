@@ -225,7 +225,9 @@ def _listening(entries: Iterable[dict[str, Any]], facts: dict[str, dict[str, Any
     """Pass entries on, and keep what the platforms said last of each list."""
     for entry in entries:
         if entry["type"] == EntryType.LIST_FACTS:
-            facts[str(entry["fields"].get("list_id", ""))] = {**entry["fields"], "at": entry["at"]}
+            list_id = str(entry["fields"].get("list_id", ""))
+            looked = {name: facts[list_id][name] for name in ("signs",) if name in facts.get(list_id, {})}
+            facts[list_id] = {**looked, **entry["fields"], "at": entry["at"]}
         yield entry
 
 

@@ -44,7 +44,7 @@ class AudienceStatus:
     `runs_out_on`: when the platform drops the last people, told when nobody was added for ten days. `frozen_additions`: newcomers whom a gate held
     in the last run; `released`: gates that a release opened in it. `retires_on`: the night that empties the list because it stays too small.
     `platform`: what the platform said of the list in the last night that asked: `at`, `open`, and what it knew of `size`, `match_rate` (percent),
-    `eligible_for`, `closing_reason`; empty until then.
+    `eligible_for`, `closing_reason`, `operation`, `delivery`, `lower`, `upper`, `sessions_open`, `signs`; empty until then.
     """
 
     audience: str
@@ -293,7 +293,8 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
 
 
 def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if name not in {"audience", "list_id", "membership_days"}}
+    said = {name: value for name, value in facts.items() if name not in {"audience", "list_id", "membership_days"}}
+    return said if said.get("signs") else {name: value for name, value in said.items() if name != "signs"}
 
 
 def _frozen_additions(funnel: Mapping[str, Any]) -> int:

@@ -270,8 +270,7 @@ class Run:
             retire_small(self.judged.plans, self.judged.remotes, smallest, self.outcome.night, self.tools)
         if self.job == NIGHTLY and not self._interrupted():
             audiences, lists = self.parts.settings.audiences, self.judged.remotes
-            ways = [(audiences[key].table.destination, remote) for key, remote in lists.items()]
-            note_facts(ways, self.parts.destinations, self.tools)
+            note_facts([(audiences[key], remote) for key, remote in lists.items()], self.parts.destinations, self.tools)
         bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
         if not bound or self._halted:
             return

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from nestaudience.status import AudienceStatus, Status
     from nestaudience.watching import Told
 
+_SIGNS = {
+    "list_flagged": "the platform flagged it ({}): appeal there, or delete the list",
+    "list_expires": "the platform deletes it on {}, unless an ad uses it",
+    "list_renamed": "its name there is not the one that the configuration gives it: find out who changed it",
+    "list_owner_changed": "ad account {} owns it now: find out who moved it",
+    "list_shared": "ad account {} may use it: end the sharing, or tell the data protection officer",
+    "list_lookalike": "audience {} is built on it, which no consent covers: delete it",
+}
+
 Tell = Annotated[bool, typer.Option("--tell", help="Tell the people that the configuration names of alerts that are due.")]
 
 
@@ -133,6 +142,7 @@ def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
     if audience.platform.get("open") is False:
         reason = audience.platform.get("closing_reason", "no reason given")
         notes.append(f"closed by the platform ({reason}): nobody can join it there until somebody opens it")
+    notes += [sentence_of(sign) for sign in audience.platform.get("signs", ())]
     if audience.retires_on:
         notes.append(f"too small; will be retired on {audience.retires_on} if it stays so")
     for gate, night in zip(audience.gates, audience.closed_since, strict=True):
@@ -140,6 +150,12 @@ def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
     if audience.runs_out_on:
         notes.append(f"nobody joins; runs out on {audience.runs_out_on}")
     return notes
+
+
+def sentence_of(sign: str) -> str:
+    """A sign that a list is not as we left it, in a few words; a sign that is not known as it is."""
+    code, _, detail = sign.partition(":")
+    return _SIGNS[code].format(detail or "some day") if code in _SIGNS else sign
 
 
 def release_line(release: "Release") -> str:

@@ -43,10 +43,12 @@ from nestaudience.destinations.meta_messages import (
 )
 from nestaudience.destinations.meta_reading import ACCOUNT_FIELDS, Served, access_facts_of, account_facts_of, pages, served_by
 from nestaudience.destinations.meta_settings import MetaSettings
+from nestaudience.destinations.meta_signs import SIGN_FIELDS, signs_of
 from nestaudience.destinations.port import (
     AccessFacts,
     Account,
     AccountFacts,
+    AccountSigns,
     Batch,
     ListFacts,
     ListSpec,
@@ -165,6 +167,11 @@ class Meta:
         """What the token may do, and whether the business lists its user as a system user. What Meta does not answer is None."""
         business = None if business_id is None else _number(business_id, "meta.access_facts")
         return access_facts_of(lambda *path: self._ask(path, {} if path[-1] == "permissions" else {"fields": "id"}), business)
+
+    def signs(self, account: Account, list_ids: frozenset[str]) -> AccountSigns:
+        """What Meta shows of these lists of the account beyond their facts: codes, flags, owner, sharing, what is built on them."""
+        shown = self._all_lists(account, "meta.signs", SIGN_FIELDS)
+        return signs_of(account.account_id, shown, list_ids, self._ask)
 
     def find_list(self, account: Account, code: str) -> ListFacts | None:
         """The account's own list whose name begins with this code, or None when the account, read with our credentials, has none.
@@ -307,13 +314,13 @@ class Meta:
                 self._owners[str(item["id"])] = account.account_id
                 yield item
 
-    def _all_lists(self, account: Account, where: str) -> Iterator[dict[str, Any]]:
+    def _all_lists(self, account: Account, where: str, names: str = LIST_FIELDS) -> Iterator[dict[str, Any]]:
         """Every list that the account shows, page by page. Raises rather than to end early: whoever counts must see all.
 
         Only the cursor is taken from Meta's `next`, which is a whole URL with the token in it.
         """
         path = (_account_path(account, where), "customaudiences")
-        fields = {"fields": LIST_FIELDS, "limit": str(self._settings.page_size)}
+        fields = {"fields": names, "limit": str(self._settings.page_size)}
         for page in pages(lambda more: self._ask(path, {**fields, **more})):
             if isinstance(page, Trouble):
                 raise _raised(_of_account(page), where)

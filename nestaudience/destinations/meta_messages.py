@@ -145,7 +145,7 @@ def receipt_of(prepared: PreparedRequest, told: Mapping[str, Any]) -> Receipt:
     """
     if not _is(told, "audience_id", prepared.list_id) or not _is(told, "session_id", str(prepared.session_id)):
         return NoReceipt(LOST + "answer_of_another")
-    received, invalid = _count(told.get("num_received")), _count(told.get("num_invalid_entries", 0))
+    received, invalid = count(told.get("num_received")), count(told.get("num_invalid_entries", 0))
     if received != prepared.people or invalid is None:
         return NoReceipt(LOST + "counts_differ")
     return Accepted(f"{prepared.list_id}:{prepared.session_id}", Succeeded(received, _warnings(invalid)))
@@ -156,7 +156,7 @@ def _is(told: Mapping[str, Any], name: str, expected: str) -> bool:
     return told.get(name) is None or str(told[name]) == expected
 
 
-def _count(value: object) -> int | None:
+def count(value: object) -> int | None:
     """A number that is given as one or as digits; None for anything else."""
     if type(value) is int and value >= 0:
         return value
@@ -174,18 +174,19 @@ def upload_of(request_id: str) -> tuple[str, str] | None:
 
 
 def settlement_of(told: Mapping[str, Any], session_id: str) -> Settlement:
-    """The result of an upload from the answer of `/sessions`, whose values are all text.
-
-    The stages are not documented: whatever does not say that it has ended counts as still being processed.
-    """
+    """The result of an upload from the answer of `/sessions`, whose values are all text."""
     rows = told.get("data")
     known = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     row = next((row for row in known if str(row.get("session_id")) == session_id), None)
     if row is None:
         return NeverSeen("request_unknown")
-    received, invalid = _count(row.get("num_received")), _count(row.get("num_invalid_entries", 0))
-    ended = str(row.get("stage")).lower() in {"finished", "completed", "complete"} or str(row.get("progress")) == "100"
-    return Succeeded(received, _warnings(invalid or 0)) if ended and received is not None else StillProcessing()
+    received, invalid = count(row.get("num_received")), count(row.get("num_invalid_entries", 0))
+    return Succeeded(received, _warnings(invalid or 0)) if ended(row) and received is not None else StillProcessing()
+
+
+def ended(row: Mapping[str, Any]) -> bool:
+    """True when a session says that it has ended. The stages are not documented: whatever does not say so has not."""
+    return str(row.get("stage")).lower() in {"finished", "completed", "complete"} or str(row.get("progress")) == "100"
 
 
 def list_fields(spec: ListSpec) -> dict[str, str]:
@@ -226,22 +227,22 @@ def account_of(item: Mapping[str, Any]) -> str:
 
 def facts_of(item: Mapping[str, Any]) -> ListFacts:
     """What Meta says of a list. Its size is the upper bound of the estimate, None before the first upload and while it is negative."""
-    name, status = str(item.get("name") or ""), _operation_status(item.get("operation_status"))
-    size = _count(item.get("approximate_count_upper_bound"))
+    name, status = str(item.get("name") or ""), status_code(item.get("operation_status"))
+    size = count(item.get("approximate_count_upper_bound"))
     code = first_word(name)
     return ListFacts(
         list_id=str(item["id"]),
         code=code if code.startswith(_OURS) else "",
         name=name,
         open=status not in _CLOSED,
-        membership_days=_count(item.get("retention_days")) or None,
+        membership_days=count(item.get("retention_days")) or None,
         size=None if status == _NO_UPLOAD else size,
         match_rate=None,
         closing_reason=_CLOSED.get(status),
     )
 
 
-def _operation_status(value: Any) -> int:
-    """The number in an `operation_status`; 0, not available, when there is none. One of Meta's examples calls it `status`."""
+def status_code(value: Any) -> int:
+    """The number in an `operation_status` or a `delivery_status`; 0, not available, when there is none. One of Meta's examples calls it `status`."""
     told = value if isinstance(value, dict) else {}
-    return _count(told.get("code", told.get("status"))) or 0
+    return count(told.get("code", told.get("status"))) or 0

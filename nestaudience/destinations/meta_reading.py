@@ -49,11 +49,11 @@ def served_by(answer: Answer | None) -> Served:
 def account_facts_of(item: Mapping[str, Any], served: Served) -> AccountFacts | None:
     """What Meta says of an ad account; None when it does not say which one it speaks of."""
     account_id, business, currency, terms = (item.get(name) for name in ACCOUNT_FIELDS.split(","))
-    if _number(account_id) is None:
+    if number(account_id) is None:
         return None
     return AccountFacts(
         account_id=str(account_id),
-        business_id=_number(business.get("id")) if isinstance(business, dict) else None,
+        business_id=number(business.get("id")) if isinstance(business, dict) else None,
         currency=currency if isinstance(currency, str) and _CURRENCY.fullmatch(currency) else None,
         terms_accepted=isinstance(terms, dict) and terms.get("custom_audience_tos") in (1, "1"),
         api_version=served.version,
@@ -66,26 +66,27 @@ def access_facts_of(ask: Callable[..., Told], business_id: str | None) -> Access
 
     https://developers.facebook.com/documentation/ads-commerce/marketing-api/reference/business/system_users (read 2026-11).
     """
-    permissions = _rows(ask("me", "permissions"))
+    permissions = rows_of(ask("me", "permissions"))
     missing = None
     if permissions is not None:
         granted = {row.get("permission") for row in permissions if row.get("status") == "granted"}
         missing = tuple(name for name in NEEDED if name not in granted)
-    users = None if business_id is None else _rows(ask(business_id, "system_users"))
+    users = None if business_id is None else rows_of(ask(business_id, "system_users"))
     if users is None:
         return AccessFacts(missing, None)
     me = ask("me")
-    own = None if isinstance(me, Trouble) else _number(me.get("id"))
-    return AccessFacts(missing, None if own is None else own in {_number(row.get("id")) for row in users})
+    own = None if isinstance(me, Trouble) else number(me.get("id"))
+    return AccessFacts(missing, None if own is None else own in {number(row.get("id")) for row in users})
 
 
-def _rows(told: Told) -> list[dict[str, Any]] | None:
+def rows_of(told: Told) -> list[dict[str, Any]] | None:
     """The rows of an edge, when they are all on this page."""
     rows = None if isinstance(told, Trouble) or _next_cursor(told) is not None else told.get("data")
     return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
 
 
-def _number(value: object) -> str | None:
+def number(value: object) -> str | None:
+    """An id that is given as one or as digits; None for anything else."""
     text = str(value) if type(value) in (int, str) else ""
     return text if _NUMBER.fullmatch(text) else None
 

@@ -6,7 +6,7 @@ so that the wire guard can look at the exact message: `prepare` builds it, `send
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 
 from nestaudience.errors import NestAudienceError
@@ -231,6 +231,45 @@ class TellsAccount(Protocol):
 
     def access_facts(self, business_id: str | None) -> AccessFacts:
         """What it says of our credentials, and whether `business_id`, if it is known, lists their user: up to three reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListSigns:
+    """What a platform shows of a list of ours beyond its facts. None where it does not say.
+
+    `owner`: the ad account that it belongs to; `operation` and `delivery`: the platform's own codes of how the list is, and whether ads may use it;
+    `lower` and `upper`: bounds of its size. `deleted_on`: the day (UTC) on which the platform deletes it; `violating`: names of the list's fields
+    that break the platform's rules. `lookalikes`: ids of audiences that are built on it; `shared_with`: the other ad accounts that may use it.
+    `sessions_open`: uploads that do not say that they have ended, of the latest hundred.
+    """
+
+    list_id: str
+    owner: str
+    operation: int | None = None
+    delivery: int | None = None
+    lower: int | None = None
+    upper: int | None = None
+    deleted_on: date | None = None
+    violating: tuple[str, ...] = ()
+    lookalikes: tuple[str, ...] = ()
+    shared_with: tuple[str, ...] | None = None
+    sessions_open: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSigns:
+    """The signs of some lists, and how many customer lists other accounts share into theirs."""
+
+    lists: tuple[ListSigns, ...]
+    shared_in: int
+
+
+@runtime_checkable
+class TellsSigns(Protocol):
+    """A destination whose platform shows more of a list than its facts."""
+
+    def signs(self, account: Account, list_ids: frozenset[str]) -> AccountSigns:
+        """The signs of these lists of one account; one that the platform shows nowhere is left out. Raises as `Destination` does."""
 
 
 class Destination(Protocol):

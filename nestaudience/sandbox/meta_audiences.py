@@ -41,6 +41,7 @@ _LIST_FIELDS: Final = frozenset(
         "time_content_updated",
         "delete_time",
         "fields_violating_integrity_policy",
+        "lookalike_audience_ids",
         "permission_for_actions",
     }
 )
@@ -97,19 +98,20 @@ def list_all(state: MetaState, account_id: str, query: Mapping[str, str], own_ur
         return refuse.invalid()
     if int(limit) > LARGEST_PAGE:
         return refuse.too_much_data()
-    held = list(state.lists.get(account_id, {}).values())
+    held = state.shown_to(account_id)
     start = 0
     if query.get("after"):
-        place = next((place for place, remote in enumerate(held) if _cursor(remote) == query["after"]), None)
+        place = next((place for place, (_, remote) in enumerate(held) if _cursor(remote) == query["after"]), None)
         if place is None:
             return refuse.invalid()
         start = place + 1
     page = held[start : start + int(limit)]
-    answer: dict[str, Any] = {"data": [_described(state, account_id, remote, fields) for remote in page]}
+    answer: dict[str, Any] = {"data": [_described(state, owner, remote, fields) for owner, remote in page]}
     if page:
-        answer["paging"] = {"cursors": {"before": _cursor(page[0]), "after": _cursor(page[-1])}}
+        first, last = _cursor(page[0][1]), _cursor(page[-1][1])
+        answer["paging"] = {"cursors": {"before": first, "after": last}}
         if start + len(page) < len(held):
-            answer["paging"]["next"] = f"{own_url}&after={_cursor(page[-1])}"
+            answer["paging"]["next"] = f"{own_url}&after={last}"
     return answer
 
 
@@ -132,6 +134,15 @@ def read_sessions(state: MetaState, account_id: str, remote: MetaList, query: Ma
         if owner == account_id and session.list_id == remote.list_id and asked in {None, str(session_id)}
     ]
     return {"data": [_told(session) for session in found]}
+
+
+def read_sharing(state: MetaState, account_id: str, remote: MetaList, *, outside: bool) -> dict[str, Any]:
+    """The ad accounts that may use a list, its own included; with `outside` those of other businesses, which have an agreement of their own."""
+    if not outside:
+        return {"data": [{"id": f"act_{each}"} for each in (account_id, *remote.shared_with)]}
+    accounts = state.accounts
+    others = [a for a in remote.shared_with if a not in accounts or accounts[a].business_id != accounts[account_id].business_id]
+    return {"data": [{"account_id": each, "sharing_status": "SHARED"} for each in others]}
 
 
 def _told(session: Session) -> dict[str, str]:
@@ -172,6 +183,8 @@ def _described(state: MetaState, account_id: str, remote: MetaList, fields: list
         "time_created": _seconds(remote.created),
         "time_updated": _seconds(remote.changed or remote.created),
         "time_content_updated": _seconds(remote.changed),
+        "delete_time": _seconds(remote.deleted_at),
+        "lookalike_audience_ids": [f"{remote.list_id}{n:02d}" for n in range(remote.lookalikes)] or None,
         "fields_violating_integrity_policy": ["NAME"] if flagged else None,
         "permission_for_actions": {"can_edit": not flagged, "can_see_insight": not flagged, "can_share": not flagged},
     }

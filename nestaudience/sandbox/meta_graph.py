@@ -146,6 +146,14 @@ class MetaSandbox:
             self._state.catch_up()
             del self._state.lists[account_id][list_id]
 
+    def hand_over(self, account_id: str, list_id: str, to: str) -> None:
+        """Give a list to another account; the one that had it may go on using it."""
+        with self._lock:
+            self._state.catch_up()
+            remote = self._state.lists[account_id].pop(list_id)
+            remote.shared_with = (*remote.shared_with, account_id)
+            self._state.lists[to][list_id] = remote
+
     def flag_list(self, account_id: str, list_id: str) -> None:
         """Flag a list as Meta flags one whose name suggests health or money: nobody is added or removed any more."""
         self.set_status(account_id, list_id, FLAGGED)

@@ -30,6 +30,8 @@ _OF_LIST: Final = {
     ("POST", "users"): "AddUsers",
     ("DELETE", "users"): "RemoveUsers",
     ("GET", "sessions"): "ReadSessions",
+    ("GET", "adaccounts"): "ReadSharing",
+    ("GET", "shared_account_info"): "ReadSharingOutside",
     ("GET", "system_users"): "ReadSystemUsers",
 }
 
@@ -80,6 +82,8 @@ def carry_out(
         return meta_audiences.read(state, account_id, remote, call.query)
     if route.kind == "DeleteAudience":
         return meta_audiences.delete(state, account_id, remote)
+    if route.kind in {"ReadSharing", "ReadSharingOutside"}:
+        return meta_audiences.read_sharing(state, account_id, remote, outside=route.kind == "ReadSharingOutside")
     if route.kind == "ReadSessions":
         return meta_audiences.read_sessions(state, account_id, remote, call.query)
     return meta_users.change_members(

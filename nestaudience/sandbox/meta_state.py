@@ -45,7 +45,7 @@ class MetaList:
     """One audience. `members` maps an identifier (lower-case hex) to when it was last added.
 
     `lookalikes` is how many audiences are built on it; `status` is an `operation_status` that was set by hand, None for its own.
-    `refuse_small_removals_below` goes before the account's.
+    `refuse_small_removals_below` goes before the account's. `shared_with`: ad accounts that may use it as well; `deleted_at`: when it goes.
     """
 
     list_id: str
@@ -57,6 +57,8 @@ class MetaList:
     lookalikes: int = 0
     status: int | None = None
     refuse_small_removals_below: int | None = None
+    shared_with: tuple[str, ...] = ()
+    deleted_at: datetime | None = None
     shape: str | None = None
     created: datetime | None = None
     changed: datetime | None = None
@@ -148,6 +150,12 @@ class MetaState:
     def owner_of(self, list_id: str) -> str | None:
         """The account of a list."""
         return next((account_id for account_id, held in self.lists.items() if list_id in held), None)
+
+    def shown_to(self, account_id: str) -> list[tuple[str, MetaList]]:
+        """(owner, list) of every list that an account shows: its own, then those that others share with it."""
+        own = [(account_id, remote) for remote in self.lists.get(account_id, {}).values()]
+        others = [(owner, remote) for owner, held in self.lists.items() if owner != account_id for remote in held.values()]
+        return own + [(owner, remote) for owner, remote in others if account_id in remote.shared_with]
 
     def add_list(self, account_id: str, wanted: MetaList) -> MetaList:
         """Keep a new list under the next free id."""

@@ -282,3 +282,38 @@ def test_m44_which_version_answered(meta: MetaSandbox) -> None:
     found = headers("v24.0", f"act_{ACCOUNT}")
     assert found["facebook-api-version"] == "v26.0"
     assert found["x-ad-api-version-warning"]
+
+
+def test_m45_lists_that_others_share(meta: MetaSandbox, graph: Graph) -> None:
+    own = graph.made("own")
+    shared = meta.add_list(OTHER, MetaList("", "theirs", "", shared_with=(ACCOUNT,))).list_id
+    meta.add_list(OTHER, MetaList("", "their own", ""))
+    told = graph.get(f"act_{ACCOUNT}/customaudiences", fields="account_id").body["data"]
+    assert told == [{"id": own, "account_id": ACCOUNT}, {"id": shared, "account_id": OTHER}]
+    meta.hand_over(ACCOUNT, own, OTHER)
+    told = graph.get(f"act_{ACCOUNT}/customaudiences", fields="account_id").body["data"]
+    assert told == [{"id": shared, "account_id": OTHER}, {"id": own, "account_id": OTHER}]
+    assert graph.add(own, 1).codes == MISSING
+
+
+def test_m46_who_may_use_a_list(meta: MetaSandbox, graph: Graph) -> None:
+    target = graph.made()
+    assert graph.get(f"{target}/adaccounts").body == {"data": [{"id": f"act_{ACCOUNT}"}]}
+    assert graph.get(f"{target}/shared_account_info").body == {"data": []}
+    meta.accounts["9"] = MetaAccount(business_id="4440000002")
+    meta.lists(ACCOUNT)[0].shared_with = (OTHER, "9")
+    inside = graph.get(f"{target}/adaccounts", fields="id").body["data"]
+    assert [row["id"] for row in inside] == [f"act_{ACCOUNT}", f"act_{OTHER}", "act_9"]
+    assert graph.get(f"{target}/shared_account_info").body == {"data": [{"account_id": "9", "sharing_status": "SHARED"}]}
+    assert graph.get("123/adaccounts").codes == MISSING
+
+
+def test_m47_days_and_lookalikes(meta: MetaSandbox, graph: Graph) -> None:
+    target = graph.made()
+    asked = {"fields": "delete_time,lookalike_audience_ids"}
+    assert graph.get(target, **asked).body == {"id": target}
+    kept = meta.lists(ACCOUNT)[0]
+    kept.deleted_at, kept.lookalikes = START, 2
+    told = graph.get(target, **asked).body
+    assert told["delete_time"] == int(START.timestamp())
+    assert told["lookalike_audience_ids"] == [f"{target}00", f"{target}01"]
