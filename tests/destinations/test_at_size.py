@@ -1,4 +1,4 @@
-"""Many people through each way to Google: exactly the right ones are on the list in the end, and the sender's memory does not grow with it.
+"""Many people through each way to a platform: exactly the right ones are on the list in the end, and the sender's memory does not grow with it.
 
 The sender is a process of its own, so that only its memory counts: the platform's stand-in has to hold everybody. A million people with `--long`,
 50 000 without; all of them join, then every second one leaves.
@@ -18,6 +18,8 @@ from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
 from nestaudience.sandbox.google_ads import GoogleAdsSandbox
 from nestaudience.sandbox.google_state import SandboxAccount
+from nestaudience.sandbox.meta_graph import MetaSandbox
+from nestaudience.sandbox.meta_state import MetaAccount
 
 ACCOUNT = "1112223333"
 GROWTH_KB = 10_000
@@ -37,24 +39,29 @@ def peak():
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 name, endpoint, certificate, token, account_id, people, step, word, list_id = sys.argv[1:]
-way, operation, account = SandboxEndpoint(endpoint, open(certificate, "rb").read()), Operation(word), Account(account_id)
-if name == "google_ads":
+operation, account = Operation(word), Account(account_id)
+if name == "meta":
+    from nestaudience.destinations.meta_settings import MetaSettings
+    settings = MetaSettings(token, True, endpoint="http://" + endpoint)
+elif name == "google_ads":
     from nestaudience.destinations.google_ads_connection import GoogleAdsSettings
-    settings = GoogleAdsSettings(SandboxToken(token), True, way)
+    settings = GoogleAdsSettings(SandboxToken(token), True, SandboxEndpoint(endpoint, open(certificate, "rb").read()))
 else:
-    settings = GoogleDataManagerSettings(SandboxToken(token), True, way)
-google = destination_class(name)(settings)
-target = Target(account, list_id or google.create_list(account, ListSpec("na-1", "na-1 x", 30)).list_id)
-consent = ConsentSignals(True, True) if operation is Operation.ADD else None
+    settings = GoogleDataManagerSettings(SandboxToken(token), True, SandboxEndpoint(endpoint, open(certificate, "rb").read()))
+destination = destination_class(name)(settings)
+recipient = destination.recipient
+target = Target(account, list_id or destination.create_list(account, ListSpec("na-1", "na-1 x", 30)).list_id)
+consent = ConsentSignals(True, True) if operation is Operation.ADD and recipient is Recipient.GOOGLE else None
 peaks, requests = [], []
 numbers = np.arange(0, int(people), int(step), dtype="<u8")
 for first in range(0, len(numbers), 10_000):
     raw = np.zeros((len(numbers[first : first + 10_000]), 4), "<u8")
     raw[:, 0] = numbers[first : first + 10_000]
     column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(raw), [None, pa.py_buffer(raw)])
-    prepared = google.prepare(target, Batch(bytes(16), operation, Digests(column, Recipient.GOOGLE), consent))
+    batch = Batch(word.encode()[:3] + bytes(9) + first.to_bytes(4), operation, Digests(column, recipient), consent)
+    prepared = destination.prepare(target, batch)
     assert len(set(prepared.contents().identifiers)) == len(raw)
-    receipt = google.send(prepared)
+    receipt = destination.send(prepared)
     assert isinstance(receipt, Accepted), receipt
     requests.append(receipt.request_id)
     peaks.append(peak())
@@ -63,19 +70,34 @@ print(json.dumps({"list_id": target.list_id, "requests": requests, "early": peak
 
 
 class Sending:
-    """One way to Google, and what its senders told."""
+    """One way to a platform, and what its senders told. `platform` holds the people."""
 
     def __init__(self, way: str, folder: Path, stack: ExitStack) -> None:
-        self.manager = DataManagerSandbox({ACCOUNT: SandboxAccount()}, SandboxClock(datetime(2026, 11, 22, 3, 0, tzinfo=UTC)))
-        stack.enter_context(self.manager)
-        ads = stack.enter_context(GoogleAdsSandbox(self.manager.state))
-        self.way = way
-        server: DataManagerSandbox | GoogleAdsSandbox = ads if way == "google_ads" else self.manager
-        self.endpoint, self.ca = server.endpoint, folder / "ca.pem"
+        self.way, self.ca, clock = way, folder / "ca.pem", SandboxClock(datetime(2026, 11, 22, 3, 0, tzinfo=UTC))
+        self.platform: DataManagerSandbox | MetaSandbox
+        if way == "meta":
+            self.platform = stack.enter_context(MetaSandbox({ACCOUNT: MetaAccount()}, clock))
+            self.endpoint = self.platform.endpoint
+            return
+        self.platform = stack.enter_context(DataManagerSandbox({ACCOUNT: SandboxAccount()}, clock))
+        server: DataManagerSandbox | GoogleAdsSandbox = self.platform
+        if way == "google_ads":
+            server = stack.enter_context(GoogleAdsSandbox(self.platform.state))
+        self.endpoint = server.endpoint
         self.ca.write_bytes(server.ca_pem)
 
     def send(self, operation: str, people: int, step: int, list_id: str = "") -> dict[str, object]:
-        options = [self.way, self.endpoint, str(self.ca), self.manager.token, ACCOUNT, str(people), str(step), operation, list_id]
+        options = [
+            self.way,
+            self.endpoint,
+            str(self.ca),
+            self.platform.token,
+            ACCOUNT,
+            str(people),
+            str(step),
+            operation,
+            list_id,
+        ]
         done = subprocess.run([sys.executable, "-c", _SENDER, *options], capture_output=True, text=True, check=False, timeout=500)
         assert done.returncode == 0, done.stderr[-2000:]
         told: dict[str, object] = json.loads(done.stdout)
@@ -86,17 +108,17 @@ def everybody(sending: Sending, people: int) -> None:
     hexadecimal: Callable[[int], str] = lambda number: number.to_bytes(32, "little").hex()  # noqa: E731
     added = sending.send("add", people, 1)
     list_id = str(added["list_id"])
-    sending.manager.advance(timedelta(hours=1))
-    assert sending.manager.members(ACCOUNT, list_id) == {hexadecimal(number) for number in range(people)}
+    sending.platform.advance(timedelta(hours=1))
+    assert sending.platform.members(ACCOUNT, list_id) == {hexadecimal(number) for number in range(people)}
     removed = sending.send("remove", people, 2, list_id)
-    sending.manager.advance(timedelta(hours=1))
-    assert sending.manager.members(ACCOUNT, list_id) == {hexadecimal(number) for number in range(1, people, 2)}
+    sending.platform.advance(timedelta(hours=1))
+    assert sending.platform.members(ACCOUNT, list_id) == {hexadecimal(number) for number in range(1, people, 2)}
     for told in (added, removed):
         growth = int(str(told["late"])) - int(str(told["early"]))
         assert growth < GROWTH_KB, (sending.way, growth)
 
 
-WAYS = pytest.mark.parametrize("way", ["google_ads", "google_data_manager"])
+WAYS = pytest.mark.parametrize("way", ["google_ads", "google_data_manager", "meta"])
 
 
 @WAYS
