@@ -40,7 +40,7 @@ class SandboxWorld:
     """Use as a context manager, or call `close`. `config` is the file to give to commands; `clock` belongs to all parts.
 
     With `smallest_list` 100 every list of 4000 accounts opens on the first night (about 200 to 300 people each). `meta` brings the other platform
-    in, with a list for each segment; without it the configuration speaks of Google alone.
+    in, with a list for each segment; without it the configuration speaks of Google alone. `keep_requests`: Meta's stand-in keeps what it gets.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class SandboxWorld:
         smallest_list: int = 100,
         start: datetime = FIRST_NIGHT,
         meta: bool = False,
+        keep_requests: bool = False,
     ) -> None:
         self.folder = folder
         self.config = folder / "nestaudience.toml"
@@ -73,7 +74,9 @@ class SandboxWorld:
         text = EXAMPLE.read_text("utf-8")
         self.meta: MetaSandbox | None = None
         if meta:
-            self.meta = MetaSandbox({account: MetaAccount() for account in META_ACCOUNTS}, self.clock)
+            self.meta = MetaSandbox(
+                {account: MetaAccount() for account in META_ACCOUNTS}, self.clock, keep_requests=keep_requests
+            )
             self.meta.start()
             (folder / "sandbox" / "meta-token").write_text(self.meta.token)
             (folder / "sandbox" / "meta-token").chmod(0o600)
