@@ -49,7 +49,8 @@ class Scope:
 @dataclass(frozen=True, slots=True)
 class Job:
     """One run's orders. `for_night` names the night that is repaired; `cause` and `case_id` say why a person started it; `retracts` is the run
-    whose additions are taken off again. `since` (UTC): a run for withdrawals looks at what is new since then; without it, it only settles.
+    whose additions are taken off again. `since` (UTC): a run for withdrawals looks at what is new since then; without it, it only settles. `urgent`:
+    destinations where only noes leave that wait for no cadence, because the others are not due there.
     """
 
     kind: RunKind = RunKind.NIGHTLY
@@ -60,12 +61,15 @@ class Job:
     case_id: str = ""
     retracts: RunId | None = None
     since: datetime | None = None
+    urgent: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if (self.retracts is not None) != (self.mode is Mode.RETRACT):
             raise ValueError("a retraction, and nothing else, names the run that it takes back")
         if self.since is not None and self.kind is not RunKind.WITHDRAWALS:
             raise ValueError("only a run for withdrawals looks at what is new since a moment")
+        if self.urgent and (self.since is None or not self.urgent <= self.scope.destinations):
+            raise ValueError("only a run for withdrawals at named destinations is for urgent noes alone at some of them")
         if self.kind is RunKind.NIGHTLY and (self.mode is not Mode.DIFF or not self.scope.whole or self.for_night is not None):
             raise ValueError("the nightly run brings every list into line, for its own night")
 
@@ -82,6 +86,7 @@ class Job:
             "case_id": self.case_id,
             "retracts": self.retracts or "",
             "since": self.since.isoformat() if self.since is not None else "",
+            "urgent": sorted(self.urgent),
         }
         return {name: value for name, value in said.items() if value}
 

@@ -328,7 +328,7 @@ class Run:
             return {}
         audiences = self.parts.settings.audiences
         owing = {audiences[key].table.destination for key in self._owed} | self.parts.absent.keys()
-        reached = self.job.scope.destinations or self.parts.settings.destinations.keys()
+        reached = (self.job.scope.destinations or self.parts.settings.destinations.keys()) - self.job.urgent
         return {name: utc_text(self.started) for name in sorted(reached) if name not in owing}
 
     def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> bool:

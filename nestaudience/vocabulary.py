@@ -181,6 +181,16 @@ NO_REASONS: Final = frozenset(
 NO_MASK: Final = sum(reason.bit for reason in NO_REASONS)
 """`mask & NO_MASK` is non-zero when any reason in the mask is a no."""
 
+URGENT_REASONS: Final = NO_REASONS - {
+    Reason.ACCOUNT_CLOSED,
+    Reason.CONSENT_WITHDRAWN,
+    Reason.COOKIES_REFUSED,
+    Reason.CONSENT_EXPIRED,
+}
+"""Noes that wait for no destination's cadence: rights that somebody used, what memory keeps of them, and whoever must not be advertised to."""
+URGENT_MASK: Final = sum(reason.bit for reason in URGENT_REASONS)
+"""`mask & URGENT_MASK` is non-zero when any reason in the mask waits for no cadence."""
+
 
 def reasons_in(mask: int) -> tuple[Reason, ...]:
     """The reasons of a mask, primary first."""

@@ -23,7 +23,7 @@ from nestaudience.delivery.deliver import Tools
 from nestaudience.delivery.fresh import OVERLAP, Fresh, read_fresh
 from nestaudience.delivery.held import Held, read_held
 from nestaudience.delta.gates import Gate, Limits
-from nestaudience.delta.plan import work_out
+from nestaudience.delta.plan import Orders, work_out
 from nestaudience.errors import NeedsFix, NestAudienceError
 from nestaudience.jobs import Job, Scope
 from nestaudience.judging import Judged, Note, lists_of, settle, silent
@@ -42,6 +42,8 @@ NOES_ONLY: Final = Gate(
 )
 UNLIMITED: Final = Limits(smallest=0, change_percent=100, change_people=1 << 53, ever_held=True)
 _NO_TOKENS: Final = pa.array([], TOKEN)
+URGENT_EVERY: Final = timedelta(hours=1)
+"""How long an urgent no waits at most, whatever the cadence of a destination."""
 EARLY: Final = timedelta(minutes=2)
 """How much early a schedule may come and still find a destination due."""
 LONGEST_AGO: Final = timedelta(days=7)
@@ -57,27 +59,21 @@ def watermarks(reader: LogReader) -> dict[str, datetime]:
     return found
 
 
-def due_destinations(reader: LogReader, settings: Settings, now: datetime, *, due_only: bool = True) -> dict[str, datetime]:
-    """The destinations whose lists are due for noes, by their cadence, or all; and since when each has to be looked at.
-
-    A destination that no night has reached yet is not due: the night fills and empties its lists.
-    """
-    known = watermarks(reader)
-    due = {}
-    for name, table in settings.destinations.items():
-        since = known.get(name)
-        every = timedelta(minutes=table.removals_every_minutes) - EARLY
-        if since is not None and (not due_only or since <= now - every):
-            due[name] = max(since, now - LONGEST_AGO)
-    return due
-
-
 def withdrawals_job(reader: LogReader, settings: Settings, now: datetime, *, due_only: bool = True) -> Job | None:
-    """The orders of a run for withdrawals at the destinations that are due now, or at all; None when there is none."""
-    due = due_destinations(reader, settings, now, due_only=due_only)
-    if not due:
+    """The orders of a run for withdrawals; None when there is nowhere to look.
+
+    With `due_only`, a destination whose cadence is longer than an hour is looked at for urgent noes alone while it is not due: they wait for no
+    cadence. A destination that no night has reached yet is not looked at: the night fills and empties its lists.
+    """
+    known = {name: at for name, at in watermarks(reader).items() if name in settings.destinations}
+    every = {name: timedelta(minutes=settings.destinations[name].removals_every_minutes) for name in known}
+    due = {name for name, at in known.items() if not due_only or at <= now - (every[name] - EARLY)}
+    urgent = {name for name in known.keys() - due if every[name] > URGENT_EVERY and known[name] <= now - (URGENT_EVERY - EARLY)}
+    if not due | urgent:
         return None
-    return Job(RunKind.WITHDRAWALS, Scope(destinations=frozenset(due)), since=min(due.values()))
+    since = max(min(known[name] for name in due | urgent), now - LONGEST_AGO)
+    scope = Scope(destinations=frozenset(due | urgent))
+    return Job(RunKind.WITHDRAWALS, scope, since=since, urgent=frozenset(urgent))
 
 
 @contextmanager
@@ -116,7 +112,8 @@ def judge_withdrawals(
             held = read_held(parts.memory, now, news, Touched(_NO_TOKENS, _NO_TOKENS))
             found = held, judged_by(held, _nothing)
         gates: dict[AudienceKey, tuple[Gate, ...]] = {audience.key: (NOES_ONLY,) for audience in audiences}
-        delta = work_out(found[1], {audience.key: UNLIMITED for audience in audiences}, gates)
+        urgent = frozenset(audience.key for audience in audiences if audience.table.destination in job.urgent)
+        delta = work_out(found[1], {audience.key: UNLIMITED for audience in audiences}, gates, Orders(urgent=urgent))
         yield Judged(asked, *found, delta, remotes, {}, (), (*asked.errors, *failures), seen_all=not failures)
 
 

@@ -18,7 +18,7 @@ from nestaudience.delta.releases import Release, let_through
 from nestaudience.screening.engine import fetch, run_file
 from nestaudience.screening.rules import Funnel
 from nestaudience.screening.screen import Screened
-from nestaudience.vocabulary import NO_MASK, AudienceKey, Reason
+from nestaudience.vocabulary import NO_MASK, URGENT_MASK, AudienceKey, Reason
 
 _PACKAGE: Final = "nestaudience.delta"
 PASSED_BY_REFRESH: Final = frozenset({"too_small", "anomaly_additions", "segment_feed"}) | PROBE_CODES
@@ -172,12 +172,14 @@ class Delta:
 @dataclass(frozen=True, slots=True)
 class Orders:
     """What somebody ordered beyond bringing lists into line: lists to empty, rows of `held` (by `held_no`) whose people a retraction takes off, and
-    whether everybody who should be there is sent once more.
+    whether everybody who should be there is sent once more. `urgent`: lists where a no that is new leaves only if it waits
+    for no cadence.
     """
 
     emptied: frozenset[AudienceKey] = frozenset()
     retracted: pa.Array | None = None
     resend: bool = False
+    urgent: frozenset[AudienceKey] = frozenset()
 
 
 _NOTHING: Final = Orders()
@@ -228,8 +230,10 @@ def _own_gates(counts: Counts, limits: Limits) -> tuple[tuple[Gate, ...], int | 
 def _give(screened: Screened, orders: Orders) -> None:
     """Tell the engine what was ordered."""
     engine = screened.connection
-    numbers = [screened.number(audience.key) for audience in screened.audiences if audience.key in orders.emptied]
-    engine.execute("SET VARIABLE emptied = $emptied::INTEGER[]", {"emptied": numbers})
+    for name, keys in (("emptied", orders.emptied), ("urgent", orders.urgent)):
+        numbers = [screened.number(audience.key) for audience in screened.audiences if audience.key in keys]
+        engine.execute(f"SET VARIABLE {name} = $numbers::INTEGER[]", {"numbers": numbers})
+    engine.execute("SET VARIABLE urgent_mask = $mask::UBIGINT", {"mask": URGENT_MASK})
     engine.execute("SET VARIABLE resend = $resend::BOOLEAN", {"resend": orders.resend})
     rows = orders.retracted if orders.retracted is not None else pa.array([], pa.int64())
     engine.register("retracted_given", pa.table({"held_no": rows}))

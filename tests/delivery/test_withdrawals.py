@@ -9,7 +9,7 @@ from nights import FIRST_NIGHT, SandboxWorld
 
 from nestaudience import sync
 from nestaudience.config.load import load
-from nestaudience.jobs import Job
+from nestaudience.jobs import Job, Scope
 from nestaudience.sandbox.faults import Fault, FaultKind
 from nestaudience.sandbox.world import StoreFile
 from nestaudience.sandbox.world_schema import moment
@@ -172,12 +172,39 @@ def test_a_store_that_cannot_be_read_keeps_the_watermark_and_says_so(world: Late
     assert marks(world) == mark
 
 
-def test_a_cadence_is_kept(world: LaterWorld) -> None:
+def test_a_cadence_is_kept_and_only_urgent_noes_do_not_wait_for_it(world: LaterWorld) -> None:
+    """Objections, erasures and minors leave within the hour; withdrawals at a list with a longer cadence when it is due."""
     world.edit("removals_every_minutes = 60 ", "removals_every_minutes = 240 ")
     world.night()
-    for hours, due in ((1, False), (2, False), (3.97, True)):
-        world.advance(world.past.now + timedelta(hours=hours) - world.clock.now())
-        assert (hour(world) is not None) is due, hours
+    world.settle()
+    world.night()
+    held, mark = world.members(), marks(world)
+    assert hour(world) is None, "looked at just now"
+    world.advance(timedelta(hours=1))
+    _say_no(world, 40, "object")
+    _withdraw(world, 40, 80)
+    may_stay = still_wanted(world)
+    outcome = hour(world)
+    assert outcome is not None
+    assert outcome.exit_codes == (0,)
+    assert marks(world) == mark, "the withdrawals are still to be found"
+    world.settle()
+    urgent = {list_id: held[list_id] - people for list_id, people in world.members().items()}
+    assert sum(map(len, urgent.values())) > 5
+    assert not frozenset().union(*urgent.values()) & may_stay
+    waiting = {digest for people in world.members().values() for digest in people} - may_stay
+    assert len(waiting) > 5
+    world.advance(timedelta(hours=2))
+    outcome = hour(world)
+    assert outcome is not None
+    assert marks(world) != mark
+    world.settle()
+    assert world.members() == {list_id: people & may_stay for list_id, people in held.items()}
+
+
+def test_orders_for_urgent_noes_name_where() -> None:
+    with pytest.raises(ValueError, match="urgent"):
+        Job(RunKind.WITHDRAWALS, Scope(destinations=frozenset({"meta"})), since=FIRST_NIGHT, urgent=frozenset({"google_ads"}))
 
 
 def test_people_whose_audience_is_no_longer_configured_are_reached(world: LaterWorld) -> None:
@@ -219,6 +246,15 @@ def test_people_who_are_no_longer_in_the_store_are_reached_by_their_noes(world: 
 def test_a_small_look_names_its_moment() -> None:
     with pytest.raises(ValueError, match="moment"):
         Job(RunKind.NIGHTLY, since=FIRST_NIGHT)
+
+
+def _withdraw(world: LaterWorld, first: int, last: int) -> None:
+    at = moment(world.clock.now() - timedelta(minutes=20))
+    with StoreFile(world.store) as store:
+        members = "SELECT DISTINCT account_id FROM segment_row JOIN shop_account USING (account_id) ORDER BY 1"
+        people = [row[0] for row in store.rows(members)][first:last]
+        values = "(?, ?, 'computime', 'ad_matching', '*', 'withdraw', ?, ?, 'web_account_settings', NULL, 1, NULL)"
+        store.many(f"INSERT INTO shop_consent VALUES {values}", [(f"w-{n}", who, at, at) for n, who in enumerate(people)])
 
 
 def _say_no(world: LaterWorld, count: int, action: str = "object") -> None:
