@@ -249,7 +249,7 @@ class Platform:
 
     # -- requests
 
-    def ready(self, operation: Operation, sent_today: int) -> None:
+    def ready(self, target: Target, operation: Operation, sent_today: int) -> None:
         """As the port says: no limits."""
 
     def prepare(self, target: Target, batch: Batch) -> Prepared:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from nights import SandboxWorld
 
+from nestaudience.sandbox.faults import Fault, FaultKind
 from nestaudience.sandbox.meta_graph import MetaSandbox
 from nestaudience.sandbox.site import META_ACCOUNTS
 
@@ -67,7 +68,9 @@ def digests_in(line: str, body: bytes) -> list[str]:
 def test_nothing_but_digests_reaches_meta(tmp_path: Path) -> None:
     with SandboxWorld(tmp_path, accounts=2000, meta=True, keep_requests=True) as world:
         assert isinstance(world.meta, MetaSandbox)
+        world.meta.faults.add(Fault("AddUsers", FaultKind.ABORTED))  # an update on its way: waited for, and sent again
         first = world.night()
+        assert first.exit_code == 0
         filled = {
             d
             for account in META_ACCOUNTS

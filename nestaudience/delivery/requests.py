@@ -32,7 +32,7 @@ from nestaudience.destinations.port import (
     Succeeded,
     Target,
 )
-from nestaudience.errors import MustStop
+from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.hashing.commitments import key_of_list, membership_leaves
 from nestaudience.hashing.digests import Digests
 from nestaudience.hashing.sealing import seal
@@ -176,26 +176,32 @@ class Requests:
         sent: list[tuple[pa.Array, int]] = []
         waiting = [pa.array(range(len(people.digests)), pa.int64())]
         aside: dict[str, int] = {}
-        refusals = 0
+        refusals: list[Refused] = []
         while waiting:
             if refusals or order.operation is Operation.REMOVE:
                 self.ready(order.operation)
+            if refusals and self._look_is_old(people):
+                raise self._given_up(order, aside, refusals[-1])
             places = waiting.pop(0)
             first_id, receipt = self._once(order, people.take(places) if refusals else people)
             if not isinstance(receipt, Refused):
                 sent.append((places, first_id))
                 continue
-            refusals += 1
-            if receipt.rows is None or refusals > MOST_REFUSALS or self._look_is_old(people):
-                self._put_aside(order, aside)
-                raise self._line.destination.error_of(receipt.code, self._line.audience.key)
-            rest, found = _apart(places, receipt)
+            refusals.append(receipt)
+            if (receipt.rows is None and not receipt.passing) or len(refusals) > MOST_REFUSALS:
+                raise self._given_up(order, aside, receipt)
+            rest, found = ([places], {}) if receipt.passing else _apart(places, receipt)
             waiting[:0] = rest
             for code, count in found.items():
                 aside[code] = aside.get(code, 0) + count
             self.go_on()
         self._put_aside(order, aside)
         return sent
+
+    def _given_up(self, order: Order, aside: dict[str, int], refused: Refused) -> NestAudienceError:
+        """The error of a request that is not tried again, once those are written down who were set aside before."""
+        self._put_aside(order, aside)
+        return self._line.destination.error_of(refused.code, self._line.audience.key)
 
     def go_on(self) -> None:
         """Between two requests. Raises `TryAgain`: `interrupted` when this process was asked to end."""
@@ -206,7 +212,7 @@ class Requests:
         """Before a batch: wait until the platform takes one more request. Raises what the destination raises."""
         name = self._line.destination.name  # a list may have moved since it was made
         today = self._tools.memory.requests_since(name, self._tools.clock() - timedelta(days=1))
-        self._line.destination.ready(operation, today)
+        self._line.destination.ready(self._line.target, operation, today)
 
     def check_removed(self) -> None:
         """Raises the error of a removal whose people the platform would not take: they are still there, so nobody may join before they left."""
@@ -284,10 +290,10 @@ class Requests:
                 fields |= {"outcome": "accepted", "request_id": request_id}
                 values = {"state": "accepted", "request_id": sent_through(self._line.destination.name, request_id)}
                 known = None if settlement is None else answer_of(settlement, count)
-            case Refused(code, rows):
+            case Refused(code, rows, passing):
                 fields |= {"outcome": "refused", "code": code}
                 values = {"state": "refused", "settled_at": at}
-                if rows is None:
+                if rows is None and not passing:
                     self.sent.refused[code] = self.sent.refused.get(code, 0) + count
             case NoReceipt(code):
                 fields |= {"outcome": "unknown", "code": code}

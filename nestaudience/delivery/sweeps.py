@@ -160,7 +160,8 @@ def sweep_off(sweep: Sweep, remote: RemoteList, destination: Destination, tools:
     target = Target(Account(remote.ad_account, remote.login_account), remote.list_id)
     prepared = destination.prepare_sweep(target, datetime.fromisoformat(sweep.as_of))
     inspect_sweep(prepared.contents(), target)
-    destination.ready(Operation.REMOVE, tools.memory.requests_since(destination.name, tools.clock() - timedelta(days=1)))
+    today = tools.memory.requests_since(destination.name, tools.clock() - timedelta(days=1))
+    destination.ready(target, Operation.REMOVE, today)
     batch_no = tools.memory.next_batch_no()
     values = _batch_values(sweep, remote, batch_no, tools)
 

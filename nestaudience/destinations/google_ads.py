@@ -142,7 +142,7 @@ class GoogleAds:
         if answer.code != "list_gone" or self.read_list(target) is not None:
             raise _raised(answer, where)
 
-    def ready(self, operation: Operation, sent_today: int) -> None:
+    def ready(self, target: Target, operation: Operation, sent_today: int) -> None:
         """Nothing to wait for: a day's operations depend on the project's access, and Google says itself when they are used up."""
 
     def prepare(self, target: Target, batch: Batch) -> Prepared:

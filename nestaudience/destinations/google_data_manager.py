@@ -79,7 +79,7 @@ class GoogleDataManager:
         self._connected: Clients | None = clients
         self._quota = quota or quota_of(clients.project)
 
-    def ready(self, operation: Operation, sent_today: int) -> None:
+    def ready(self, target: Target, operation: Operation, sent_today: int) -> None:
         """Wait for at most 90 seconds until the project's quota lets one more request start; the last tenth of a day is for removals.
 
         Raises `TryAgain`: `quota_exhausted`, `quota_exhausted_today`.

@@ -1,29 +1,19 @@
 """Meta through the Custom Audience API: lists, additions, removals, and what became of them.
 
-It speaks through the real SDK, at its lowest level, and decides nothing about people. The SDK builds URLs, the token's proof and the
-form; what it makes of answers is not believed, because it takes error pages for success and hides errors behind its own. A write
-is sent exactly once. A read may be repeated. Nothing that Meta says in words leaves this file: only codes of `meta_errors`, ids
-and counts. This is the only file that names the SDK and its HTTP library, whose exceptions and logs hold tokens and people.
+It speaks through the real SDK (`meta_wire`), and decides nothing about people. A write is sent exactly once. A read may be repeated. No call is made
+while Meta asks for silence, and requests about people slow down before it does (`meta_pace`). Nothing that Meta says in words leaves this file: only
+codes of `meta_errors`, ids and counts.
 
 https://developers.facebook.com/documentation/ads-commerce/marketing-api/audiences/guides/custom-audiences (read 2026-11).
 """
 
-import http.client
-import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
 
-import requests
-from facebook_business.api import FacebookAdsApi
-from facebook_business.session import FacebookSession
-from requests.adapters import HTTPAdapter
-
-from nestaudience.destinations.meta_errors import LOST, WORTH_REPEATING, Answer, Trouble, remedy_of, result_of
+from nestaudience.destinations.meta_errors import LOST, WORTH_REPEATING, Trouble, remedy_of, result_of
 from nestaudience.destinations.meta_messages import (
     CUSTOMER_LIST,
     LIST_FIELDS,
@@ -35,15 +25,18 @@ from nestaudience.destinations.meta_messages import (
     facts_of,
     first_word,
     form_of,
+    is_updating,
     list_fields,
     prepare_request,
     receipt_of,
     settlement_of,
     upload_of,
 )
+from nestaudience.destinations.meta_pace import Pace
 from nestaudience.destinations.meta_reading import ACCOUNT_FIELDS, Served, access_facts_of, account_facts_of, pages, served_by
 from nestaudience.destinations.meta_settings import MetaSettings
 from nestaudience.destinations.meta_signs import SIGN_FIELDS, signs_of
+from nestaudience.destinations.meta_wire import Connection, connect, silence
 from nestaudience.destinations.port import (
     AccessFacts,
     Account,
@@ -66,90 +59,32 @@ from nestaudience.vocabulary import Operation, Recipient
 Outcome = dict[str, Any] | Trouble
 
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
-_SECRETS_IN_URL: Final = frozenset({"access_token", "appsecret_proof"})
-_LOUD: Final = ("charset_normalizer", "chardet", "curlify", "facebook_business", "requests", "urllib3")
-
-
-class _Wire(HTTPAdapter):
-    """The last step before the network. It lets out only the body that was prepared, once, and keeps what came back as it came.
-
-    Nothing but the token and its proof may be in the URL of a request that has a body.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.expect(b"")
-
-    def expect(self, body: bytes) -> None:
-        """Wait for one request with exactly this body."""
-        self._expected = body
-        self._left = self.changed = False
-        self._answer: Answer | None = None
-
-    def take(self) -> Answer | None:
-        """The answer, if one came. It and the body are kept here no longer: both may hold digests."""
-        answer = self._answer
-        self._expected, self._answer = b"", None
-        return answer
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send it; raises ValueError, with nothing sent, for a second request and for one that is not the prepared one."""
-        if self._left:
-            raise ValueError("a request that was sent already")
-        body = request.body or b""
-        named = {name for name, _ in parse_qsl(urlsplit(request.url or "").query)}
-        in_url = named - _SECRETS_IN_URL if self._expected else set()
-        if (body.encode() if isinstance(body, str) else body) != self._expected or in_url:
-            self.changed = True
-            raise ValueError("a request that is not the prepared one")
-        self._left = True
-        response = super().send(request, *args, **options)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        self._answer = Answer(response.status_code, headers, response.content)
-        return response
-
-
-@dataclass(frozen=True, slots=True)
-class _Connection:
-    """The SDK's client, and the wire below it."""
-
-    api: Any = field(repr=False)
-    session: requests.Session = field(repr=False)
-    wire: _Wire = field(repr=False)
-
-
-def _connect(settings: MetaSettings) -> _Connection:
-    """The SDK's objects for these settings. Nothing is sent yet.
-
-    `FacebookAdsApi.init` is not used: it makes the client the whole process's and reports crashes to Meta. No proxy, netrc or CA of
-    the environment is heeded, and no redirection is followed: it would send a body and a token a second time.
-    """
-    sdk = FacebookSession(app_secret=settings.app_secret, access_token=settings.access_token, timeout=settings.timeout_seconds)
-    if settings.endpoint is not None:
-        sdk.GRAPH = settings.endpoint
-    session: requests.Session = sdk.requests
-    session.trust_env = False
-    session.max_redirects = 0
-    wire = _Wire()
-    session.mount("https://", wire)
-    session.mount("http://", wire)
-    return _Connection(FacebookAdsApi(sdk, api_version=settings.api_version), session, wire)
+_UPDATE_WAITS: Final = (1.0, 4.0, 10.0, 20.0, 40.0)
+"""Seconds between looks at a list that Meta is updating, before a run gives it up for now."""
 
 
 class Meta:
-    """`Destination` to Meta Platforms Ireland Ltd. `sleep` waits between repetitions of a read (seconds)."""
+    """`Destination` to Meta Platforms Ireland Ltd. `sleep` waits (seconds); `clock` counts seconds and never runs backwards."""
 
     name: str = "meta"
     recipient: Recipient = Recipient.META
     batch_size: int = MAX_ROWS
 
-    def __init__(self, settings: MetaSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        settings: MetaSettings,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         silence()
         self._settings = settings
         self._sleep = sleep
-        self._connected: _Connection | None = _connect(settings)
+        self._connected: Connection | None = connect(settings)
         self._owners: dict[str, str] = {}
         self._wait: float | None = None
+        self._pace = Pace(clock=clock, sleep=sleep)
+        self._updating: set[str] = set()
         self._served = Served()
 
     def account_facts(self, account: Account) -> AccountFacts:
@@ -251,8 +186,25 @@ class Meta:
         if self.read_list(target) is not None:
             raise _error("permission_denied", where)
 
-    def ready(self, operation: Operation, sent_today: int) -> None:
-        """Nothing to wait for: Meta's limits are no number of requests, and it says when one is reached."""
+    def ready(self, target: Target, operation: Operation, sent_today: int) -> None:
+        """Wait as Meta's usage headers advise, and for a list that Meta is updating. Its limits are no number of requests of a day.
+
+        Raises `TryAgain`: `quota_exhausted`, `update_in_progress`.
+        """
+        where = "meta.ready"
+        trouble = self._pace.ready(target.account.account_id, removal=operation is Operation.REMOVE)
+        if trouble is not None:
+            raise _raised(trouble, where)
+        for wait in _UPDATE_WAITS if target.list_id in self._updating else ():
+            self._sleep(wait)
+            answer = self._ask((_number(target.list_id, where),), {"fields": "operation_status"})
+            if isinstance(answer, Trouble):
+                raise _raised(answer, where)
+            if not is_updating(answer):
+                self._updating.discard(target.list_id)
+                return
+        if target.list_id in self._updating:
+            raise _error("update_in_progress", where)
 
     def prepare(self, target: Target, batch: Batch) -> Prepared:
         """Build the one request of a batch: at most 10 000 digests made by Meta's rule, else ValueError.
@@ -279,7 +231,10 @@ class Meta:
         answer = self._call("POST", (prepared.list_id, "users"), prepared.fields(), prepared.message)
         if isinstance(answer, Trouble):
             self._wait = answer.after
-            return Refused(answer.code) if answer.without_effect else NoReceipt(answer.lost)
+            passing = answer.code == "update_in_progress"
+            if passing:
+                self._updating.add(prepared.list_id)
+            return Refused(answer.code, passing=passing) if answer.without_effect else NoReceipt(answer.lost)
         return receipt_of(prepared, answer)
 
     def status(self, request_id: str, operation: Operation, *, sent_at: datetime, now: datetime) -> Settlement:
@@ -339,39 +294,17 @@ class Meta:
     def _call(self, method: str, path: tuple[str, ...], fields: Mapping[str, str] | None = None, body: bytes = b"") -> Outcome:
         """One call, once. No exception leaves here: its text may hold a token, or a whole request."""
         silence()
-        connected = self._connected
-        if connected is None:
-            return Trouble("unreadable", without_effect=False)
-        connected.wire.expect(body)
-        failure = ""
-        try:
-            connected.api.call(method, path, params=dict(fields or {}))
-        except Exception as error:  # noqa: BLE001  whatever an SDK raises after the first byte, the effect is open
-            failure = _kind_of(error)
-        answer = connected.wire.take()
+        about = path[0].removeprefix("act_") if path[0].startswith("act_") else self._owners.get(path[0], "")
+        held = self._pace.held(about)
+        if self._connected is None or held is not None:
+            return held or Trouble("unreadable", without_effect=False)
+        answer, failure = self._connected.call(method, path, dict(fields or {}), body)
         self._served = served_by(answer)
-        if connected.wire.changed:
-            return Trouble("not_as_prepared", without_effect=True)
-        return Trouble(failure or "unreadable", without_effect=False) if answer is None else result_of(answer)
-
-
-def _kind_of(error: Exception) -> str:
-    """Our code for a call that brought no answer."""
-    if isinstance(error, requests.Timeout):
-        return "deadline_exceeded"
-    return "unavailable" if isinstance(error, requests.ConnectionError) else "unreadable"
-
-
-def silence() -> None:
-    """Switch off every logger of the SDK and below: at DEBUG they print the URL of each call, which holds the token. Python's own HTTP client
-    prints whole requests to standard output when its debugging is on.
-
-    Called before each call, because a program that configures its logging later switches all loggers on again.
-    """
-    http.client.HTTPConnection.debuglevel = 0
-    for name, logger in list(logging.Logger.manager.loggerDict.items()):
-        if isinstance(logger, logging.Logger) and name.startswith(_LOUD):
-            logger.disabled = True
+        if answer is None:
+            return failure
+        found = result_of(answer)
+        self._pace.heard(about, answer.headers, found if isinstance(found, Trouble) else None)
+        return found
 
 
 def _of_account(trouble: Trouble) -> Trouble:

@@ -43,6 +43,7 @@ LIST_FIELDS: Final = (
 
 _OURS: Final = "na-"
 _NO_UPLOAD: Final = 410
+_REPLACING: Final = 414
 _CLOSED: Final = {100: "expiring", 470: "account_inactive", 471: "flagged"}
 """`operation_status` -> why nobody should be added any more."""
 _REQUEST_ID: Final = re.compile(r"([0-9]{1,20}):([1-9][0-9]{0,18})")
@@ -240,6 +241,11 @@ def facts_of(item: Mapping[str, Any]) -> ListFacts:
         match_rate=None,
         closing_reason=_CLOSED.get(status),
     )
+
+
+def is_updating(item: Mapping[str, Any]) -> bool:
+    """True while Meta replaces the people of a list: it takes no others meanwhile."""
+    return status_code(item.get("operation_status")) == _REPLACING
 
 
 def status_code(value: Any) -> int:

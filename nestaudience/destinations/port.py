@@ -131,11 +131,13 @@ class Refused:
     """The platform refused the request, provably without effect. `code` is from the destination's error table.
 
     `rows`: None when the refusal is not about single people; otherwise the places in the batch of those whom it is about, each with a reason code,
-    and empty when the platform does not say who they are.
+    and empty when the platform does not say who they are. `passing`: what stands in the way passes by itself; `ready` waits for it, and then the same
+    people may be sent in a request of their own.
     """
 
     code: str
     rows: tuple[tuple[int, str], ...] | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +301,8 @@ class Destination(Protocol):
     def delete_list(self, target: Target) -> None:
         """Delete a list for good; a list that is gone already is no error. Raises `NotKnown` as well when the answer was lost."""
 
-    def ready(self, operation: Operation, sent_today: int) -> None:
-        """Wait, a minute or two at most, until one more request about people may start; asked before each batch's last look.
+    def ready(self, target: Target, operation: Operation, sent_today: int) -> None:
+        """Wait, a minute or two at most, until one more request about people of this list may start; asked before each batch's last look.
 
         `sent_today`: requests that the ledger knows of the last 24 hours, to all lists of this destination. Raises `TryAgain` when that is all that
         the platform takes in a day; additions end a little earlier than removals.

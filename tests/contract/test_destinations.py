@@ -478,13 +478,14 @@ def test_a_prepared_request_shows_nobody_and_cannot_be_stored(platform: Harness)
 
 def test_it_says_beforehand_when_no_more_requests_may_start(platform: Harness) -> None:
     """Nothing is sent to find out; and whoever runs out of requests keeps some for removals."""
+    target = fresh_list(platform)
     before = platform.writes()
     for operation in Operation:
-        platform.destination.ready(operation, 0)
+        platform.destination.ready(target, operation, 0)
     refusing = []
     for operation in Operation:
         try:
-            platform.destination.ready(operation, 95_000)
+            platform.destination.ready(target, operation, 95_000)
         except TryAgain:
             refusing.append(operation)
     assert Operation.REMOVE not in refusing

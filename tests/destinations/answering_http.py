@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from threading import Thread
 from typing import Any
 
@@ -105,7 +106,9 @@ def answering(**changed: Any) -> Iterator[tuple[AnsweringHttp, Meta]]:
     """A server, and the destination that talks to it."""
     with listening() as server:
         fields = {"access_token": TOKEN, "terms_accepted": True, "app_secret": APP_SECRET, "timeout_seconds": 5.0, **changed}
-        destination = Meta(MetaSettings(endpoint=f"http://127.0.0.1:{server.port}", **fields), sleep=lambda _: None)
+        settings = MetaSettings(endpoint=f"http://127.0.0.1:{server.port}", **fields)
+        days = count(0.0, 86_400.0)  # a day passes between any two calls: what was said of a limit is over by then
+        destination = Meta(settings, sleep=lambda _: None, clock=lambda: next(days))
         try:
             yield server, destination
         finally:

@@ -76,7 +76,7 @@ def settings(sandbox: MetaSandbox) -> MetaSettings:
 
 @pytest.fixture
 def meta(sandbox: MetaSandbox) -> Iterator[Meta]:
-    destination = Meta(settings(sandbox), sleep=lambda _: None)
+    destination = Meta(settings(sandbox), sleep=lambda _: None, clock=lambda: sandbox.clock.now().timestamp())
     yield destination
     destination.close()
 
@@ -346,9 +346,9 @@ def test_what_meta_refuses_has_no_effect(sandbox: MetaSandbox, meta: Meta) -> No
     held = sandbox.members(ACCOUNT.account_id, target.list_id)
     prepared = {operation: meta.prepare(target, batch(operation, "a", "b")) for operation in Operation}
 
-    def refused(code: str, *operations: Operation) -> None:
+    def refused(code: str, *operations: Operation, passing: bool = False) -> None:
         for operation in operations or tuple(Operation):
-            assert meta.send(prepared[operation]) == Refused(code)
+            assert meta.send(prepared[operation]) == Refused(code, passing=passing)
         assert sandbox.members(ACCOUNT.account_id, target.list_id) == held
 
     sandbox.accounts[ACCOUNT.account_id] = MetaAccount(tos_accepted=False)
@@ -367,9 +367,81 @@ def test_what_meta_refuses_has_no_effect(sandbox: MetaSandbox, meta: Meta) -> No
     sandbox.accounts[ACCOUNT.account_id] = MetaAccount()
     sandbox.advance(timedelta(hours=2))
     sandbox.set_status(ACCOUNT.account_id, target.list_id, 414)
-    refused("update_in_progress")
+    refused("update_in_progress", passing=True)
     sandbox.flag_list(ACCOUNT.account_id, target.list_id)
     refused("list_flagged")
+
+
+def test_nothing_is_asked_while_meta_wants_silence(sandbox: MetaSandbox, meta: Meta) -> None:
+    target = ready(meta)
+    prepared = meta.prepare(target, batch(REMOVE, "a"))
+    sandbox.accounts[ACCOUNT.account_id] = MetaAccount(calls_per_hour=1)
+    assert meta.send(prepared) == Refused("quota_exhausted")
+    calls = sandbox.reads + sandbox.writes
+    for operation in Operation:
+        with pytest.raises(TryAgain) as caught:
+            meta.ready(target, operation, 0)
+        assert caught.value.after is not None
+        assert 90 < caught.value.after <= 3600
+    assert meta.send(prepared) == Refused("quota_exhausted")
+    with pytest.raises(TryAgain):
+        meta.read_list(target)
+    assert sandbox.reads + sandbox.writes == calls
+    assert meta.lists(OTHER) == ()  # another account has an allowance of its own
+    sandbox.accounts[ACCOUNT.account_id] = MetaAccount()
+    sandbox.advance(timedelta(hours=1))
+    meta.ready(target, REMOVE, 0)
+    assert isinstance(meta.send(prepared), Accepted)
+
+
+def test_additions_slow_down_before_the_limit_and_removals_later(sandbox: MetaSandbox) -> None:
+    sandbox.accounts[ACCOUNT.account_id] = MetaAccount(calls_per_hour=20)
+    slept: list[float] = []
+    slow = Meta(settings(sandbox), sleep=slept.append, clock=lambda: sandbox.clock.now().timestamp())
+    target = ready(slow)
+    pauses: dict[Operation, list[float]] = {ADD: [], REMOVE: []}
+    stopped = None
+    for number in range(1, 19):
+        for operation in Operation:
+            before = sum(slept)
+            try:
+                slow.ready(target, operation, 0)
+            except TryAgain:
+                stopped = stopped or (number, operation)
+            pauses[operation].append(sum(slept) - before)
+        assert isinstance(slow.send(slow.prepare(target, batch(REMOVE, "a", batch_id=bytes([number]) * 16))), Accepted)
+    assert pauses[ADD] == sorted(pauses[ADD])
+    assert pauses[ADD][10] == 0 < pauses[ADD][-1]
+    assert all(removal <= addition for removal, addition in zip(pauses[REMOVE], pauses[ADD], strict=True))
+    assert stopped is None or stopped[1] is ADD
+    slow.close()
+
+
+def test_a_list_that_meta_updates_is_looked_at_until_it_is_done(sandbox: MetaSandbox) -> None:
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            sandbox.set_status(ACCOUNT.account_id, target.list_id, None)
+
+    patient = Meta(settings(sandbox), sleep=sleep)
+    target = ready(patient)
+    prepared = patient.prepare(target, batch(REMOVE, "a"))
+    sandbox.set_status(ACCOUNT.account_id, target.list_id, 414)
+    assert patient.send(prepared) == Refused("update_in_progress", passing=True)
+    patient.ready(target, REMOVE, 0)
+    assert len(waited) == 2
+    assert isinstance(patient.send(prepared), Accepted)
+    patient.ready(target, REMOVE, 0)
+    assert len(waited) == 2
+    sandbox.set_status(ACCOUNT.account_id, target.list_id, 414)
+    assert isinstance(patient.send(prepared), Refused)
+    with pytest.raises(TryAgain) as caught:
+        patient.ready(target, REMOVE, 0)
+    assert caught.value.code == "update_in_progress"
+    assert 60 <= sum(waited[2:]) <= 90
+    patient.close()
 
 
 def test_versions_and_proofs(sandbox: MetaSandbox) -> None:
