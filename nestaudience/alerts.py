@@ -19,8 +19,8 @@ REMOVE_NOW: Final = "look at the platform and the credentials, then run `nestaud
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One condition that stands. `code`: `stopped`, `kill_switch`, `night_unfinished`, `removal_old`, `incident`, `gate_closed`, `list_retires` or
-    `date_due`.
+    """One condition that stands. `code`: `stopped`, `kill_switch`, `night_unfinished`, `removal_refused`, `removal_old`, `incident`, `gate_closed`,
+    `list_retires` or `date_due`.
 
     `where` is a night, an audience or a place in the configuration; `about` the second code, when there is one: the gate, the incident, the kind
     of date. `since` is UTC text, or a day in Stockholm. `count` is people. `repeats` is False for what is told once only.
@@ -61,6 +61,7 @@ def alerts(found: Status, limits: Alerts, now: datetime) -> tuple[Alert, ...]:
         *_stopped(found),
         *_switched(found),
         *_night(found, limits),
+        *_refused(found),
         *_removals(found, limits, now),
         *_incidents(found),
         *_gates(found),
@@ -90,6 +91,21 @@ def _night(found: Status, limits: Alerts) -> Iterator[Alert]:
         since = deadline.astimezone(found.at.tzinfo).isoformat()
         next_step = "look whether a run is at work; if not, run `nestaudience run nightly`"
         yield Alert(f"night_unfinished:{found.due_night}", "night_unfinished", found.due_night, since, next_step)
+
+
+def _refused(found: Status) -> Iterator[Alert]:
+    """Told at once, and daily while it stands."""
+    for each in found.audiences:
+        if each.refused_since:
+            until, key = each.deleted_from, f"removal_refused:{each.audience}"
+            end = (
+                f"the first run after {local(until)} deletes the list"
+                if until
+                else "nobody who said no is among them: every run tries again"
+            )
+            next_step = f"{end}; look at the list at the platform, and see docs/runbook.md"
+            count = each.open_removals
+            yield Alert(key, "removal_refused", each.audience, each.refused_since, next_step, audience=each.audience, count=count)
 
 
 def _removals(found: Status, limits: Alerts, now: datetime) -> Iterator[Alert]:

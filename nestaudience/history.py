@@ -101,9 +101,14 @@ class History:
         self._requests: dict[str, list[Request]] = {}
         for transfer in transfers:
             self._of_run.setdefault((transfer.run_id, str(transfer.intent.get("audience"))), []).append(transfer)
-            self._requests.setdefault(str(transfer.intent.get("list_id")), []).extend(transfer.requests)
+            to_the_list = [request for request in transfer.requests if not request.everywhere]
+            self._requests.setdefault(str(transfer.intent.get("list_id")), []).extend(to_the_list)
         for requests in self._requests.values():
             requests.sort(key=lambda request: request.index)
+
+    def met(self, codes: frozenset[str]) -> bool:
+        """True when some incident has one of these codes."""
+        return any(incident.code in codes for incident in self.incidents)
 
     @property
     def nights(self) -> list[PastRun]:

@@ -148,10 +148,15 @@ def _went(release: Release, entries: Sequence[Mapping[str, Any]], refused: set[s
         if entry["type"] == EntryType.FUNNEL and release.gates & set(fields.get("released", ())):
             free[run, Operation.ADD.value] = int(fields.get("refresh", 0))
             free[run, Operation.REMOVE.value] = int(fields.get("noes", 0)) + int(fields.get("ordered", 0))
-        elif entry["type"] == EntryType.BATCH and fields["batch_id"] not in refused and not fields.get("late"):
+        elif entry["type"] == EntryType.BATCH and fields["batch_id"] not in refused and not _beside(fields):
             sent[run, str(fields["operation"])] += int(fields["count"])
     went = {word: sum(max(sent[run, word] - free[run, of], 0) for run, of in free if of == word) for word in Operation}
     return went[Operation.ADD], went[Operation.REMOVE]
+
+
+def _beside(fields: Mapping[str, Any]) -> bool:
+    """True for a request that is no part of a plan."""
+    return bool(fields.get("late") or fields.get("everywhere"))
 
 
 def _release(fields: Mapping[str, Any]) -> Release:

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from nestaudience.audit.clocks import RemovalClock, removal_clocks
 from nestaudience.config.settings import Problem, Settings, ended
+from nestaudience.delivery.refused import DELETED_AFTER, STAYS_REFUSED, TOLD_BY, Refusals, read_refusals
 from nestaudience.delta.releases import Release
 from nestaudience.due import DueDate, due_dates
 from nestaudience.errors import NestAudienceError
 from nestaudience.history import GATE_EXITS, HOLDING_ORDINARY_ONLY, History, Incident, PastRun, held_ordinary, read_history
+from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.epoch import looks_restored
 from nestaudience.ledger.lease import WRITER, holder
 from nestaudience.ledger.log import restored_error
@@ -43,6 +45,8 @@ class AudienceStatus:
     `closed_since`: the night since which each of them was closed in every run.
     `runs_out_on`: when the platform drops the last people, told when nobody was added for ten days. `frozen_additions`: newcomers whom a gate held
     in the last run; `released`: gates that a release opened in it. `retires_on`: the night that empties the list because it stays too small.
+    `refused_since`: since when the platform refuses removals that are owed, empty when it does not (UTC text); `deleted_from`: when the list is
+    deleted for whoever said no among them, empty while no no is.
     `platform`: what the platform said of the list in the last night that asked: `at`, `open`, and what it knew of `size`, `match_rate` (percent),
     `eligible_for`, `closing_reason`, `operation`, `delivery`, `lower`, `upper`, `sessions_open`, `signs`; empty until then.
     """
@@ -65,6 +69,8 @@ class AudienceStatus:
     frozen_additions: int = 0
     released: tuple[str, ...] = ()
     retires_on: str = ""
+    refused_since: str = ""
+    deleted_from: str = ""
     platform: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
@@ -140,6 +146,8 @@ class Status:
             asked = audience.oldest_removal_at
             if audience.overdue or (asked and _moment(asked) <= self.at - SILENCE):
                 codes.add(3)
+            if audience.refused_since:
+                codes.add(5)
         return tuple(sorted(codes))
 
     @property
@@ -190,7 +198,8 @@ def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bo
         memory.sizes(now) if counted else None,
         {str(key): settings.smallest_list(key) for key in settings.audiences},
     )
-    seen = _Seen(history, sizes, memory.open_batches(now), now, running, memory.holds_anybody, smallest)
+    refusals = read_refusals(evidence.reader.entries(types=TOLD_BY)) if history.met(STAYS_REFUSED) else {}
+    seen = _Seen(history, sizes, memory.open_batches(now), now, running, memory.holds_anybody, smallest, refusals)
     return Status(
         at=now,
         environment=evidence.environment.value,
@@ -232,6 +241,7 @@ class _Seen:
     running: str | None
     holds: Callable[[int], bool]
     smallest: Mapping[str, int]
+    refusals: Mapping[str, Refusals]
 
 
 def _audiences(evidence: Evidence, settings: Settings, seen: _Seen) -> Iterator[AudienceStatus]:
@@ -288,8 +298,18 @@ def _audience(key: str, remote: RemoteList | None, state: str, seen: _Seen) -> A
         frozen_additions=_frozen_additions(funnel),
         released=tuple(funnel.get("released", ())),
         retires_on=_retires_on(key, state, seen),
+        **_refused(seen.refusals.get(list_id) if removals else None),
         platform=_said(seen.history.list_facts.get(list_id, {})),
     )
+
+
+def _refused(refusals: Refusals | None) -> dict[str, str]:
+    """Since when removals are refused, and from when on the list is deleted for it."""
+    if refusals is None:
+        return {}
+    said = {"refused_since": utc_text(refusals.since)}
+    noes = refusals.no_since
+    return said if noes is None else said | {"deleted_from": utc_text(noes + DELETED_AFTER)}
 
 
 def _said(facts: Mapping[str, Any]) -> dict[str, Any]:

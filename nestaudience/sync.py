@@ -25,22 +25,17 @@ from nestaudience.accepted import snapshot_fields
 from nestaudience.accepting import approval_fields, config_fields
 from nestaudience.anchoring import let_leave
 from nestaudience.config.load import to_text
-from nestaudience.delivery.clocks import RemovalTimes, recorded_to_visible
+from nestaudience.delivery.climbing import Climber, Climbing
+from nestaudience.delivery.clocks import recorded_to_visible
 from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
 from nestaudience.delivery.fields import funnel_fields, intent_fields, texts_for
 from nestaudience.delivery.filling import fill, opened
 from nestaudience.delivery.last_look import LastLook
 from nestaudience.delivery.list_facts import note_facts
-from nestaudience.delivery.lists import (
-    ELSEWHERE,
-    WRONG_ACCOUNT,
-    bind_list,
-    confirm_list,
-    delete_list,
-    wrong_account,
-)
+from nestaudience.delivery.lists import ELSEWHERE, WRONG_ACCOUNT, bind_list, confirm_list, delete_list, wrong_account
+from nestaudience.delivery.refused import STAYS_REFUSED
 from nestaudience.delivery.salts import Salts
-from nestaudience.delivery.settle import Answered
+from nestaudience.delivery.settle import Answered, removal_times
 from nestaudience.delivery.sweeps import refused, replacing, why_not
 from nestaudience.delta.feeds import stale
 from nestaudience.errors import MustStop, NestAudienceError
@@ -49,7 +44,7 @@ from nestaudience.jobs import NIGHTLY, SETTLING, Job
 from nestaudience.judging import Judged, Note, judge, settle, silent
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
-from nestaudience.ledger.log import NewEntry, TransferLog
+from nestaudience.ledger.log import TransferLog
 from nestaudience.lists_anew import lists_anew
 from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs gets one
 from nestaudience.parts import Parts
@@ -57,7 +52,7 @@ from nestaudience.remembering import remember
 from nestaudience.small_lists import retire_small
 from nestaudience.sweeping import sweep_what_is_due
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, KillSwitch, Mode, Operation, Purpose, RunId, RunKind
-from nestaudience.withdrawals import judge_withdrawals, watermarks
+from nestaudience.withdrawals import judge_withdrawals, reached, watermarks
 
 
 class Run:
@@ -263,7 +258,7 @@ class Run:
 
     def close_lists(self) -> None:
         """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word; mark those that stayed too small for the
-        next night; note what the platforms say of the others. Errors are kept in the outcome.
+        next night; note what the platforms say of the others; take the next step at lists whose removals are refused. Errors are kept in the outcome.
         """
         if self.job == NIGHTLY and self.judged.seen_all:
             smallest = self.parts.settings.smallest_list
@@ -271,8 +266,13 @@ class Run:
         if self.job == NIGHTLY and not self._interrupted():
             audiences, lists = self.parts.settings.audiences, self.judged.remotes
             note_facts([(audiences[key], remote) for key, remote in lists.items()], self.parts.destinations, self.tools)
+        if not self._halted:
+            self._close_emptied()
+            self._climb()
+
+    def _close_emptied(self) -> None:
         bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
-        if not bound or self._halted:
+        if not bound:
             return
         sizes = self.parts.memory.sizes(self.parts.clock())
         for key, remote in bound.items():
@@ -280,6 +280,16 @@ class Run:
                 continue
             if self._holding(key, lambda line: delete_list(line.remote, line.destination, self.tools)):
                 self.outcome.closed.append(key)
+
+    def _climb(self) -> None:
+        """Lists that their platform takes nobody off: whoever said no is asked off everywhere, and in the end the list is deleted."""
+        judged, outcome = self.judged, self.outcome
+        for key in [key for key, sent in outcome.sent.items() if STAYS_REFUSED & sent.refused.keys()]:
+            here = Climbing(outcome.run_id, judged.delta, judged.held, self._salts, self.tools, self.parts.settings.audiences)
+            climber = Climber(here, self._intent(key, everywhere=True))
+            self._holding(key, climber.climb)
+            outcome.errors += climber.errors
+            outcome.begun_anew += climber.deleted
 
     def finish(self) -> Outcome:
         """(8) Forget what is gone, and say what happened."""
@@ -297,39 +307,28 @@ class Run:
             "batches": sum(sent.batches for sent in outcome.sent.values()),
             "closed": list(outcome.closed),
             "errors": sorted({error.code for error in outcome.errors}),
-            "watermarks": self._watermarks(),
+            "watermarks": dict.fromkeys(self._reached(), utc_text(self.started)),
         }
-        _, signed = self.log.append_and_seal([*self._times(), (EntryType.RUN_FINISHED, self._context(""), fields)])
+        times = removal_times(
+            {key: sent.times for key, sent in outcome.sent.items()},
+            self._answered,
+            self.parts.settings.audiences,
+            self.started,
+            self.tools,
+        )
+        _, signed = self.log.append_and_seal([*times, (EntryType.RUN_FINISHED, self._context(""), fields)])
         outcome.checkpoint = signed.note
         place = self.parts.settings.ledger.anchor_directory
         if place is not None:
             outcome.errors += let_leave(self.parts, self.log, self._context(""), signed, self.parts.evidence.base / place)
         return outcome
 
-    def _times(self) -> list[NewEntry]:
-        """An entry for each list that somebody was taken off, or is known to be off by now: how long that took."""
-        audiences = self.parts.settings.audiences
-        times = {key: sent.times for key, sent in self.outcome.sent.items()}
-        done = [a.batch for a in self._answered if a.batch.operation is Operation.REMOVE and a.answer.state == "confirmed"]
-        of_list = {remote.list_no: remote.audience for remote in self.parts.memory.lists()} if done else {}
-        for batch in done:
-            found = times.setdefault(of_list[batch.list_no], RemovalTimes())
-            found.add("accepted_to_done", datetime.fromisoformat(batch.sent_at), self.started, batch.people)
-        known = [(audiences[key], found) for key, found in times.items() if key in audiences]
-        said = [(audience, found.fields(audience.key, audience.recipient.key.value)) for audience, found in known]
-        return [(EntryType.REMOVAL_TIMES, self._context(audience.controller.key), fields) for audience, fields in said if fields]
-
-    def _watermarks(self) -> dict[str, Value]:
-        """Destination -> up to when every no that the store showed was sent to all its lists. Nothing for a destination that some list owes."""
+    def _reached(self) -> list[str]:
+        """The destinations to which every no that the store showed was sent, to all their lists."""
         judged = getattr(self, "judged", None)
-        if judged is None or not judged.seen_all or self.job.mode is Mode.RETRACT:
-            return {}
-        if self.job.since is None and not self.job.scope.whole:
-            return {}
-        audiences = self.parts.settings.audiences
-        owing = {audiences[key].table.destination for key in self._owed} | self.parts.absent.keys()
-        reached = (self.job.scope.destinations or self.parts.settings.destinations.keys()) - self.job.urgent
-        return {name: utc_text(self.started) for name in sorted(reached) if name not in owing}
+        if judged is None or not judged.seen_all:
+            return []
+        return reached(self.job, self.parts.settings, self._owed, self.parts.absent.keys())
 
     def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> bool:
         """Deliver to one list; True when all went well."""
@@ -376,7 +375,7 @@ class Run:
         size = min(destination.batch_size, self.parts.settings.destinations[name].batch_size)
         return Line(audience, remote, destination, size, self._marks.get(name))
 
-    def _intent(self, key: AudienceKey) -> Callable[[str, Operation, int], None]:
+    def _intent(self, key: AudienceKey, **marks: bool) -> Callable[[str, Operation, int], None]:
         audience = self.parts.settings.audiences[key]
         purpose = self.parts.settings.purposes[Purpose.AD_MATCHING]
 
@@ -384,7 +383,7 @@ class Run:
             fields = intent_fields(audience, self.judged.remotes[key], transfer, operation, people, purpose)
             if operation is Operation.ADD:
                 fields |= {"consent_texts": texts_for(audience, self.parts.settings)}
-            self.log.append_and_seal([(EntryType.TRANSFER_INTENT, self._context(audience.controller.key), fields)])
+            self.log.append_and_seal([(EntryType.TRANSFER_INTENT, self._context(audience.controller.key), fields | marks)])
 
         return record
 

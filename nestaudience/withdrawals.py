@@ -6,7 +6,7 @@ night. A no that stands on one account alone (a closure, a changed address) take
 address may stay; the night puts it back.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,7 +35,7 @@ from nestaudience.remembering import recall
 from nestaudience.screening.engine import TOKEN, open_engine
 from nestaudience.screening.intake import Intake
 from nestaudience.screening.screen import Screened, screen
-from nestaudience.vocabulary import STOCKHOLM, AudienceKey, RunKind
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, RunKind
 
 NOES_ONLY: Final = Gate(
     "withdrawals", additions=True, ordinary=True, next_step="nothing: this run only takes people off who said no", exit_code=0
@@ -57,6 +57,16 @@ def watermarks(reader: LogReader) -> dict[str, datetime]:
         said: Any = entry["fields"].get("watermarks", {})
         found |= {str(name): datetime.fromisoformat(str(at)) for name, at in said.items()}
     return found
+
+
+def reached(job: Job, settings: Settings, owed: Collection[AudienceKey], absent: Collection[str]) -> list[str]:
+    """The destinations whose watermark a run moves on that saw everything: those to all of whose lists it sent every no. Of a destination that some
+    list owes nothing is said, nor of one that could not be opened.
+    """
+    if job.mode is Mode.RETRACT or (job.since is None and not job.scope.whole):
+        return []
+    owing = {settings.audiences[key].table.destination for key in owed} | set(absent)
+    return sorted(set(job.scope.destinations or settings.destinations) - owing - job.urgent)
 
 
 def withdrawals_job(reader: LogReader, settings: Settings, now: datetime, *, due_only: bool = True) -> Job | None:

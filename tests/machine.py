@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from machine_people import PEOPLE, Life, first_world
-from machine_platform import Fault
+from machine_platform import LOOKALIKES, REFUSING, Fault
 from machine_settings import ACCOUNTS, GOOGLE, META
 from machine_site import COPIES, RunStory, Site
 from machine_truth import Truth
@@ -72,8 +72,8 @@ Events = list[tuple[str, str, int]]
 During = list[tuple[int, str, str, int]]
 Faults = list[tuple[str, Fault]]
 Thought = tuple[float, Faults, float]
-SAID: Final = frozenset({"list_gone"})
-"""Errors that a clean run may meet: somebody had deleted a list."""
+SAID: Final = frozenset({"list_gone", "list_begins_anew"})
+"""Errors that a clean run may meet: somebody had deleted a list, or a run of ours that was cut off then."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -212,9 +212,13 @@ class Machine(RuleBasedStateMachine):
 
     # -- what changes around it
 
-    @rule(what=st.sampled_from(("slow", "busy", "doubt", "locked", "dropped")), place=PLACES, number=st.integers(0, 5))
+    @rule(
+        what=st.sampled_from(("slow", "busy", "doubt", "locked", "dropped", "refusing")), place=PLACES, number=st.integers(0, 5)
+    )
     def a_platform_changes(self, what: str, place: str, number: int) -> None:
-        """It is slower or faster, answers no question, leaves a creation or deletion in doubt, shuts us out; or somebody deletes a list beside us."""
+        """It is slower or faster, answers no question, leaves a creation or deletion in doubt, shuts us out, takes nobody off (Meta) or does so
+        again; or somebody deletes a list beside us.
+        """
         platform = self.site.platforms[place]
         if what == "slow":
             platform.lag = timedelta(hours=(0.0, 0.7, 10.0, 30.0, 47.0, 0.0)[number])
@@ -224,6 +228,9 @@ class Machine(RuleBasedStateMachine):
             platform.faults[("create", "delete")[number % 2]].append((Fault.LOST_AFTER, Fault.LOST_BEFORE)[number % 3 % 2])
         elif what == "locked":
             platform.locked = not platform.locked
+        elif what == "refusing":
+            meta = self.site.platforms[META]
+            meta.refusing, meta.keeping = (("", ""), (REFUSING[0], ""), (REFUSING[1], ""), (REFUSING[0], LOOKALIKES))[number % 4]
         else:
             remotes = list(self.site.remotes())
             for owner, remote in remotes[number : number + 1]:
@@ -344,6 +351,7 @@ class Machine(RuleBasedStateMachine):
         for platform in self.site.platforms.values():
             platform.faults.clear()
             platform.lag, platform.locked = timedelta(0), False
+            platform.refusing = platform.keeping = ""
         self.site.clock.offset = timedelta(0)
         self.site.during.clear()
         self.site.pass_time(timedelta(hours=49))

@@ -1,7 +1,7 @@
 """A platform in memory, with its transport: lists that hold digests, limits, and faults on demand. A double of Google or of Meta, as one is told.
 
     google = Platform("google_data_manager", Recipient.GOOGLE, {"111"}, now)           # takes a request, applies it later, is asked what became of it
-    meta = Platform("meta", Recipient.META, {"222"}, now, at_once=True)               # applies it and says so in the same answer
+    meta = MetaPlatform("meta", Recipient.META, {"222"}, now, at_once=True)           # applies it and says so in the same answer
     google.faults["send"].append(Fault.LOST_AFTER)                                    # the next request
 
 It keeps every request that left us, in order, with what really became of it and what it told us. It judges nobody. `heard` is told of each request
@@ -34,10 +34,13 @@ from nestaudience.destinations.port import (
     Succeeded,
     Target,
 )
-from nestaudience.errors import NeedsFix, NestAudienceError, NotKnown, TryAgain
+from nestaudience.errors import MustStop, NeedsFix, NestAudienceError, NotKnown, TryAgain
 from nestaudience.vocabulary import Operation, Recipient
 
 READ_TRIES: Final = 4
+REFUSING: Final = ("removal_refused_too_small", "list_flagged")
+"""How a platform may refuse to take anybody off a list."""
+LOOKALIKES, NOT_TAKEN = "list_has_lookalikes", "opt_out_not_taken"
 DROPS_EARLY: Final = timedelta(minutes=5)
 """A platform's clock is not ours: whoever it drops by itself is gone a little before we may know."""
 
@@ -125,7 +128,8 @@ class MemoryPrepared:
 
 class Platform:
     """One recipient's platform, and the way to it. `lag` is how long a request waits there; `faults` are queues by call: `send`, `create`, `delete`,
-    `read`, `status`; `locked`: our credentials are worth nothing.
+    `read`, `status`; `locked`: our credentials are worth nothing; `refusing`: the code with which it refuses every removal, and of a flagged list
+    every addition; `keeping`: the code with which it refuses to delete a list.
     """
 
     batch_size = 10_000
@@ -137,6 +141,7 @@ class Platform:
         self.accounts, self.now, self.at_once = accounts, now, at_once
         self.lag = timedelta(0)
         self.locked = False
+        self.refusing = self.keeping = ""
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.requests: list[Request] = []
         self.writes = 0
@@ -240,6 +245,9 @@ class Platform:
         self.called("delete")
         self._let_in(target.account)
         self.writes += 1
+        if self.keeping:
+            self.called("deleted")
+            raise self.error_of(self.keeping, target.list_id)
         fault = self._fault("delete")
         if fault is not Fault.LOST_BEFORE:
             self._lists.pop(target.list_id, None)
@@ -279,7 +287,7 @@ class Platform:
         if fault is Fault.LOST_BEFORE:
             self.called("sent")
             return NoReceipt("lost_timeout")
-        refusal = self._refusal(target, fault)
+        refusal = self._refusal(target, fault) or self._refuses(request)
         if refusal:
             request.says(Told.NO_EFFECT, now)
             self.called("sent")
@@ -293,6 +301,13 @@ class Platform:
         if found is None or found.account_id != target.account.account_id:
             return "list_gone"
         return "busy" if fault is Fault.REFUSED else ""
+
+    def _refuses(self, request: Request) -> str:
+        """Why this request is refused whatever else goes on."""
+        if not self.refusing or (request.operation is Operation.ADD and self.refusing != "list_flagged"):
+            return ""
+        self.troubled.add(request.list_id)
+        return self.refusing
 
     def _take(self, request: Request, fault: Fault) -> Receipt:
         """The platform has it."""
@@ -338,7 +353,9 @@ class Platform:
 
     def error_of(self, code: str, where: str) -> NestAudienceError:
         """As the port says."""
-        if code in {"permission_denied", "list_gone"}:
+        if code in REFUSING:
+            return MustStop(code, where, "delete the list")
+        if code in {"permission_denied", "list_gone", LOOKALIKES, NOT_TAKEN}:
             return NeedsFix(code, where, "give the account back")
         if code == "lost_timeout":
             return NotKnown(code, where, "ask again")
@@ -370,6 +387,39 @@ class Platform:
             self.waits.append(1.0)
         self.troubled.add("")
         raise self.error_of("busy", self.name)
+
+
+class MetaPlatform(Platform):
+    """A platform that can be asked to take people off every list of an account. `opts_out`: it does so, and says so; otherwise it refuses."""
+
+    opt_out_size = 2
+    opts_out = True
+
+    def prepare_opt_out(self, account: Account, batch: Batch) -> Prepared:
+        """As the port says."""
+        return MemoryPrepared(Target(account, ""), batch)
+
+    def send(self, prepared: Prepared) -> Receipt:
+        """As the port says."""
+        assert isinstance(prepared, MemoryPrepared)
+        if prepared.target.list_id:
+            return super().send(prepared)
+        self.called("send")
+        batch, account, now = prepared.batch, prepared.target.account.account_id, self.now()
+        number, people = f"r{len(self.requests):04d}", frozenset(batch.digests.hex())
+        request = Request(number, batch.batch_id, batch.operation, account, "", people, now)
+        self.heard(request)
+        self.writes += 1
+        self.requests.append(request)
+        fault = self._fault("send")
+        if self.opts_out and not self.locked and fault is not Fault.LOST_BEFORE:
+            for each in self._lists.values():
+                for digest in people if each.account_id == account else ():
+                    each.members.pop(digest, None)
+        self.called("sent")
+        if fault in {Fault.LOST_BEFORE, Fault.LOST_AFTER}:
+            return NoReceipt("lost_timeout")
+        return Accepted(number) if self.opts_out and not self.locked else Refused(NOT_TAKEN)
 
 
 def _result(request: Request) -> Succeeded | PartlyRefused:

@@ -24,7 +24,7 @@ from random import Random
 
 import sqlalchemy as sa
 from machine_people import START
-from machine_platform import Platform, Request
+from machine_platform import MetaPlatform, Platform, Request
 from machine_settings import ACCOUNTS, GOOGLE, META, settings
 from machine_store import MemoryStore
 
@@ -116,7 +116,7 @@ class Site:
         self.signer = Signer(self.keys.signing_key(), "machine.example/sandbox", self.folder / "head.json")
         self.store = MemoryStore(world, frozenset({"newsletter", "sms"}), self._opened)
         self.platforms = {
-            name: Platform(
+            name: (MetaPlatform if name == META else Platform)(
                 name,
                 recipient,
                 frozenset(account for (_, where), account in ACCOUNTS.items() if where == name),
@@ -133,10 +133,11 @@ class Site:
         self.copies: deque[Copy] = deque(maxlen=COPIES)
         self.crash_at = 0
         self.during: dict[int, Callable[[], None]] = {}
-        self._points = self._calls = 0
+        self._calls = 0
+        self.points: list[str] = []
         self._at_work = False
         for event in ("begin", "commit"):
-            sa.event.listen(self.engine, event, lambda _connection: self._point())
+            sa.event.listen(self.engine, event, lambda _connection, event=event: self._point(event))
 
     def __enter__(self) -> "Site":
         return self
@@ -168,9 +169,10 @@ class Site:
 
     def run(self, job: Job = NIGHTLY, work: Callable[[Parts], sync.Outcome] | None = None) -> RunStory:
         """One run, perhaps with a crash in it. What was recorded of it."""
-        self.copies.append(self._copy())
+        self.copies.append(self.copy())
         self.story = RunStory(whole=job.since is None)
-        self._points = self._calls = 0
+        self._calls = 0
+        self.points = []
         for platform in self.platforms.values():
             platform.troubled.clear()
         parts = self.parts
@@ -187,7 +189,8 @@ class Site:
             write(self.engine, lambda connection: connection.execute(sa.delete(LEASE)))
         return self.story
 
-    def _copy(self) -> Copy:
+    def copy(self) -> Copy:
+        """The ledger as it is."""
         with contextlib.closing(self.engine.raw_connection()) as connection:
             content = connection.driver_connection.serialize()  # type: ignore[union-attr]
         return Copy(content, {name: len(platform.requests) for name, platform in self.platforms.items()})
@@ -229,19 +232,19 @@ class Site:
         self.heard(name, request)
 
     def _called(self, call: str) -> None:
-        self._point()
+        self._point(call)
         if self._at_work and call in {"status", "read", "sent", "created", "deleted"}:
             self._calls += 1
             happens = self.during.pop(self._calls, None)
             if happens is not None:
                 happens()
 
-    def _point(self) -> None:
+    def _point(self, what: str) -> None:
         """One place where the machine can stop."""
         if not self._at_work:
             return
-        self._points += 1
-        if self._points == self.crash_at:
+        self.points.append(what)
+        if len(self.points) == self.crash_at:
             self._at_work = False  # what ends now ends without more of it
             raise Crash
 

@@ -65,6 +65,9 @@ class Truth:
 
     def heard(self, name: str, request: Request) -> None:
         """Rules 1, 3 and 5: nobody is newly sent without consent, and every request has its entry before it, with exactly its people."""
+        if not request.list_id:
+            self._everywhere(request)
+            return
         remote = next(remote for _, remote in self.site.remotes() if remote.list_id == request.list_id)
         assert remote.destination == name, "a list is spoken to through its own platform"
         assert request.account_id == remote.ad_account, "a request goes to the bound account"
@@ -102,6 +105,19 @@ class Truth:
         """Whoever was never sent is not removed: it would be a disclosure."""
         for digest in request.people:
             assert (request.list_id, digest) in self.put_there, "somebody was removed who was never sent"
+
+    def _everywhere(self, request: Request) -> None:
+        """A request for a whole account: marked so, and only about people who may be on the list that it is written under and are to stay on none."""
+        self._read_log()
+        fields = self._entries[request.batch_id.hex()]["fields"]
+        assert fields.get("everywhere") is True, "a request for a whole account is not marked as one"
+        remote = next(remote for _, remote in self.site.remotes() if remote.list_id == fields["list_id"])
+        assert (request.account_id, request.operation) == (remote.ad_account, Operation.REMOVE)
+        self._has_its_entry(replace(request, list_id=remote.list_id), remote)
+        self._all_may_be_there(replace(request, list_id=remote.list_id))
+        if self.site.story.whole:  # an hour does not look at everybody
+            eligible = set(self._eligible(self._audience(remote), self.site.story.looks[0]))
+            assert not request.people & eligible, "somebody who may stay was asked off everywhere"
 
     def _has_its_entry(self, request: Request, remote: RemoteList) -> None:
         self._read_log()
@@ -246,7 +262,7 @@ class Truth:
         joined = False
         for _, request in story.requests:
             joined |= request.operation is Operation.ADD
-            if joined and request.operation is Operation.REMOVE:
+            if joined and request.list_id and request.operation is Operation.REMOVE:
                 remote = next(remote for _, remote in self.site.remotes() if remote.list_id == request.list_id)
                 staying = set(self._eligible(self._audience(remote), story.looks[0]))
                 earlier = [r for _, r in story.requests if r.list_id == request.list_id and r.sent_at < request.sent_at]

@@ -49,6 +49,17 @@ def test_how_old_a_removal_may_get(hours: float, limit: int, stands: bool) -> No
     assert [(alert.code, alert.count, alert.since) for alert in got] == ([("removal_old", 3, asked)] if stands else [])
 
 
+def test_removals_that_are_refused() -> None:
+    """At once; with the moment of the deletion where a no is among them."""
+    since, until = (NOW - timedelta(minutes=5)).isoformat(), (NOW + timedelta(hours=19, minutes=55)).isoformat()
+    for deleted_from, said in ((until, "after 2026-11-23 08:55 deletes the list"), ("", "every run tries again")):
+        waits = replace(LIST, open_removals=2, refused_since=since, deleted_from=deleted_from)
+        (alert,) = alerts(replace(QUIET, audiences=(waits,)), Alerts(), NOW)
+        assert (alert.code, alert.since, alert.count, alert.repeats) == ("removal_refused", since, 2, True)
+        assert said in alert.next_step
+    assert 5 in replace(QUIET, audiences=(waits,)).exit_codes
+
+
 def test_gates_that_are_as_they_should_be_are_no_alert() -> None:
     normal = tuple(gate for gate, code in GATE_EXITS.items() if code == 0)
     gates = (*normal, "anomaly_removals", "list_gone")

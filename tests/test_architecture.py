@@ -178,7 +178,7 @@ LIBRARIES = {
 """A library -> the only files that may name it. `sqlite3` is Python's own and is the ledger's engine."""
 
 MADE_ONLY_IN = {
-    "Batch": {"nestaudience/delivery/requests.py"},
+    "Batch": {"nestaudience/delivery/requests.py", "nestaudience/delivery/opting_out.py"},
     "Screened": {"nestaudience/screening/screen.py"},
     "Delta": {"nestaudience/delta/plan.py"},
     "Addresses": {"nestaudience/customers/sheets.py", "nestaudience/hashing/digests.py", "nestaudience/hashing/addresses.py"}

@@ -69,7 +69,9 @@ class Finding:
 
 @dataclass(slots=True)
 class BatchStory:
-    """What the log says of one batch. `outcome` is unknown until a result says otherwise."""
+    """What the log says of one batch. `outcome` is unknown until a result says otherwise. `everywhere`: it asked for people to be taken off every
+    list of an ad account, which takes nobody off this one by any proof.
+    """
 
     index: int
     transfer_id: str
@@ -78,6 +80,7 @@ class BatchStory:
     count: int
     membership_root: str
     repeat: bool
+    everywhere: bool = False
     outcome: str = "unknown"
     state: str = ""
 
@@ -193,6 +196,7 @@ class Story:
             count=fields["count"],
             membership_root=fields["membership_root"],
             repeat=fields.get("repeat") is True,
+            everywhere=fields.get("everywhere") is True,
         )
         self.batches[fields["batch_id"]] = batch
         intent = self._intents.get(batch.transfer_id)
@@ -230,7 +234,7 @@ class Story:
         if batch.outcome == "refused" and batch.operation == "add":
             self._balance(batch).added -= batch.count
             self._not_added(batch)
-        if batch.outcome == "accepted" and batch.operation == "remove" and not batch.repeat:
+        if batch.outcome == "accepted" and batch.operation == "remove" and not (batch.repeat or batch.everywhere):
             self._take_off(index, batch, batch.count)
 
     def _not_added(self, batch: BatchStory) -> None:

@@ -22,7 +22,8 @@ class Request:
     """One batch. `outcome` is what the answer said (`accepted`, `refused`, `unknown`; unknown until there is one), `code` why.
 
     `state` is the platform's later word, empty until it comes; `records` and `rejected` are its own counts, None until then.
-    `lapsed_at`: when the list's duration had passed, so that nobody is on it because of this batch any more.
+    `lapsed_at`: when the list's duration had passed, so that nobody is on it because of this batch any more. `everywhere`: it asked for people to be
+    taken off every list of the ad account; what became of that nobody ever says.
     """
 
     index: int
@@ -36,6 +37,7 @@ class Request:
     repeat: bool
     people: int
     membership_root: str
+    everywhere: bool = False
     outcome: str = "unknown"
     code: str = ""
     request_id: str = ""
@@ -54,7 +56,7 @@ class Request:
         """
         if self.outcome == "refused":
             return "failed"
-        known = _SETTLED.get(self.state or self.outcome, "unknown")
+        known = "unknown" if self.everywhere else _SETTLED.get(self.state or self.outcome, "unknown")
         return "lapsed" if self.lapsed_at and known in ("waiting", "unknown") else known
 
 
@@ -169,6 +171,7 @@ def _request(entry: Mapping[str, Any], fields: Mapping[str, Any]) -> Request:
         repeat=fields.get("repeat") is True,
         people=_whole(fields, "count"),
         membership_root=str(fields.get("membership_root", "")),
+        everywhere=fields.get("everywhere") is True,
     )
 
 

@@ -131,6 +131,13 @@ def notes_on(audience: "AudienceStatus", now: datetime) -> list[str]:
         notes.append(f"{audience.overdue} requests without a result for more than 48 hours")
     if audience.open_removals:
         notes.append(f"{audience.open_removals} removals open, the oldest for {age(audience.oldest_removal_at, now)}")
+    if audience.refused_since:
+        end = (
+            f"the first run after {output.local(audience.deleted_from)} deletes the list"
+            if audience.deleted_from
+            else "tried again by every run"
+        )
+        notes.append(f"the platform refuses removals since {output.local(audience.refused_since)}; {end}")
     if audience.frozen_removals:
         notes.append(f"{audience.frozen_removals} ordinary removals held by a gate")
     if audience.frozen_additions:

@@ -10,7 +10,7 @@ For every request, in this order:
 Steps (2) to (5) are in `requests`. It decides nothing about people and never repeats a request that may have had an effect.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,12 +19,14 @@ from nestaudience.delivery.added_rows import signals_of, staying, tried_before
 from nestaudience.delivery.held import Held
 from nestaudience.delivery.last_look import LastLook
 from nestaudience.delivery.lists import confirm_account
+from nestaudience.delivery.refused import SAID_NO
 from nestaudience.delivery.requests import LOOK_LASTS, Order, People, Requests
 from nestaudience.delivery.requests import Line as Line  # handed on: whoever delivers has their types
 from nestaudience.delivery.requests import Sent as Sent
 from nestaudience.delivery.requests import Tools as Tools
 from nestaudience.delivery.salts import Salts
 from nestaudience.delta.plan import Delta
+from nestaudience.destinations.port import OptsOut
 from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.vocabulary import Operation, Recipient
 
@@ -47,7 +49,11 @@ class Delivery:
         return self._requests.sent
 
     def remove(self, intent: Callable[[str, Operation, int], None]) -> None:
-        """Send every removal that may be sent, noes first. `intent` records the transfer before its first request."""
+        """Send every removal that may be sent, noes first. `intent` records the transfer before its first request.
+
+        Where a platform may refuse removals, who says no goes in requests of their own: what is refused for others (too few would be left) must
+        not keep them there, and the log tells which requests were about a no.
+        """
         rows = self._delta.removals(self._line.audience.key)
         if not rows.num_rows:
             return
@@ -56,26 +62,38 @@ class Delivery:
         self._remove_rows(transfer, rows)
 
     def _remove_rows(self, transfer: str, rows: pa.Table) -> None:
-        size = self._line.batch_size
         recipient = self._line.destination.recipient
-        for number, first in enumerate(range(0, rows.num_rows, size)):
+        never_taken = self._tools.memory.removal_refused(self._line.remote.list_no)
+        for number, (some, mark) in enumerate(self._parts(rows)):
             self._requests.go_on()
-            some = rows.slice(first, size)
             lists = some.column("held_nos").combine_chunks()
             representative = pc.list_element(lists, 0)
             people = People(
                 self._held.open(representative, recipient, self._tools.keys, self._tools.tokens),
                 some.column("person_token").combine_chunks(),
                 ended=(self._held.member_lists(lists),),
-                new_noes=pc.and_not(some.column("is_no"), some.column("owed")).combine_chunks(),
+                new_noes=(
+                    some.column("is_no") if never_taken else pc.and_not(some.column("is_no"), some.column("owed"))
+                ).combine_chunks(),
                 since=self._line.watermark,
             )
             again = pc.sum(some.column("owed")).as_py()
             self.sent.times.again += again
-            marks = ("repeat",) if again else ()
+            marks = (*mark, "repeat") if again else mark
             self._requests.send(Order(transfer, number, Operation.REMOVE, attempt=2 if again else 1, marks=marks), people)
             self._mark_leaving(some)
         self._requests.check_removed()
+
+    def _parts(self, rows: pa.Table) -> Iterator[tuple[pa.Table, tuple[str, ...]]]:
+        """The removals of each request, with its marks."""
+        size, noes = self._line.batch_size, pc.sum(rows.column("says_no")).as_py() if self._no_marks else 0
+        for some, marks in ((rows.slice(0, noes), self._no_marks), (rows.slice(noes), ())):
+            yield from ((some.slice(first, size), marks) for first in range(0, some.num_rows, size))
+
+    @property
+    def _no_marks(self) -> tuple[str, ...]:
+        """The mark of a request about nobody but people who said no."""
+        return (SAID_NO,) if isinstance(self._line.destination, OptsOut) else ()
 
     def add(self, intent: Callable[[str, Operation, int], None], first: int = 0, people: int | None = None) -> None:
         """Send every addition that may be sent, each batch after its last look; after the last request look once more.
@@ -145,7 +163,7 @@ class Delivery:
                 since=self._delta.screened.now,  # they were not visible when the run judged
             )
             self._mark_leaving(some)
-            self._requests.send(Order(transfer, 0, Operation.REMOVE, marks=("late",)), people)
+            self._requests.send(Order(transfer, 0, Operation.REMOVE, marks=("late", *self._no_marks)), people)
         self._requests.check_removed()
 
     def _remember_sent(self, rows: pa.Table, first_id: int) -> None:

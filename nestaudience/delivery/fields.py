@@ -1,12 +1,16 @@
 """What the log says of an audience's plan and of a transfer, as fields of entries: keys and counts. It writes nothing."""
 
+from collections.abc import Iterable
+
 from nestaudience.config.policy import PurposeTable
 from nestaudience.config.settings import Audience, Settings
 from nestaudience.delta.plan import AudiencePlan
+from nestaudience.destinations.port import Batch
 from nestaudience.hashing.addresses import NORMALISER_VERSION
 from nestaudience.ledger.entries import Value
 from nestaudience.ledger.memory import RemoteList
-from nestaudience.vocabulary import Operation, Purpose, Recipient
+from nestaudience.ledger.merkle import root_of
+from nestaudience.vocabulary import AudienceKey, Operation, Purpose, Recipient
 
 
 def funnel_fields(plan: AudiencePlan) -> dict[str, Value]:
@@ -65,6 +69,25 @@ def intent_fields(
         "approval_commit": approval.commit or "",
         "planned_removals": 0 if adds else people,
         "planned_additions": people if adds else 0,
+    }
+
+
+def batch_fields(
+    audience: AudienceKey, remote: RemoteList, batch: Batch, leaves: bytes, transfer: str, number: int, marks: Iterable[str]
+) -> dict[str, Value]:
+    """What a batch entry says: one request, how many people, and the root over their leaves. `number` is its place in its transfer."""
+    return {
+        "transfer_id": transfer,
+        "batch_id": batch.batch_id.hex(),
+        "audience": audience,
+        "list_id": remote.list_id,
+        "ad_account": remote.ad_account,
+        "recipient": batch.digests.recipient.value,
+        "operation": batch.operation.value,
+        "number": number,
+        "count": len(batch.digests),
+        "membership_root": root_of(leaves).hex(),
+        **dict.fromkeys(marks, True),
     }
 
 

@@ -8,7 +8,7 @@ import hashlib
 import re
 from typing import Final
 
-from nestaudience.destinations.port import Batch, Contents, Target
+from nestaudience.destinations.port import Account, Batch, Contents, Target
 from nestaudience.errors import MustStop
 from nestaudience.vocabulary import Operation
 
@@ -53,6 +53,13 @@ def inspect(contents: Contents, batch: Batch, target: Target) -> None:
         raise _stop("guard_known_bad", "the message holds the digest of no address")
     if len(found) != len(people) or people != set(batch.digests.hex()):
         raise _stop("guard_people", "the message does not hold exactly the people of its batch")
+
+
+def inspect_opt_out(contents: Contents, batch: Batch, account: Account) -> None:
+    """The same for a request that takes its people off every list of an ad account: it is for the bound account, and names no list."""
+    inspect(contents, batch, Target(account, ""))
+    if batch.operation is not Operation.REMOVE:
+        raise _stop("guard_operation", "the message asks for another operation than a removal")
 
 
 def inspect_sweep(contents: Contents, target: Target) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from nestaudience.config.settings import Audience
 from nestaudience.delivery.accounts import difference, owner_untold
+from nestaudience.delivery.deleting import deletion_ordered, finish_deletion
 from nestaudience.delivery.requests import Tools
 from nestaudience.destinations.port import Account, Destination, ListSpec, Target
 from nestaudience.errors import MustStop, NeedsFix, NestAudienceError, TryAgain
@@ -69,8 +70,8 @@ def wrong_account(audience: Audience, list_id: str, what: str, tools: Tools) -> 
 def bind_list(audience: Audience, destination: Destination, tools: Tools) -> RemoteList:
     """Find the audience's list by its code, or create it, and remember it.
 
-    Raises `MustStop`: `wrong_account` when the ledger knows the account as another company's, or the platform speaks of another one; and what the
-    destination raises.
+    Raises `MustStop`: `wrong_account` when the ledger knows the account as another company's, or the platform speaks of another one; `TryAgain`:
+    `list_still_there` when the platform names a list that was deleted; and what the destination raises.
     """
     account = Account(audience.ad_account.account_id, audience.ad_account.login_account_id)
     code = code_of(audience, tools.keys)
@@ -83,6 +84,8 @@ def bind_list(audience: Audience, destination: Destination, tools: Tools) -> Rem
             tools.log.append_and_seal(entries)
     facts = _believed(audience, "", lambda: destination.find_list(account, code), tools)
     created = facts is None
+    if facts is not None and any(each.list_id == facts.list_id and each.state in _NO_MORE for each in tools.memory.lists()):
+        raise TryAgain("list_still_there", audience.key, "the platform still names a list that was deleted; run again in an hour")
     if facts is None:
         facts = destination.create_list(account, ListSpec(code, name_of(audience, tools.keys), audience.table.membership_days))
     values = _binding(audience, code, facts.list_id, "open")
@@ -222,8 +225,9 @@ def confirm_list(audience: Audience, remote: RemoteList, destination: Destinatio
 
     Raises `MustStop`: `wrong_account`, with an incident, when the configuration binds another account than the ledger does, when the platform says
     that the list is another account's, or the account another owner's, when it is another audience's, and when the account keeps the audience's list
-    under another id; `NeedsFix`: `list_gone` when the platform proves that the list is no more (whoever was on it is then on it no longer), and what
-    the destination raises. An account that cannot be read holds nothing here: whoever adds asks `confirm_account`.
+    under another id; `NeedsFix`: `list_gone` when the platform proves that the list is no more (whoever was on it is then on it no longer);
+    `TryAgain`: `list_begins_anew` when it is gone because an earlier run deleted it and was cut off; and what the destination raises. An account that
+    cannot be read holds nothing here: whoever adds asks `confirm_account`.
     """
     list_id, account = remote.list_id, Account(remote.ad_account, remote.login_account)
     if is_elsewhere(audience, remote):
@@ -239,6 +243,10 @@ def confirm_list(audience: Audience, remote: RemoteList, destination: Destinatio
         raise TryAgain("recovering", remote.audience, "its list is gone already; the next run begins a new one")
     if _believed(audience, list_id, lambda: destination.find_list(account, remote.code), tools) is not None:
         raise wrong_account(audience, list_id, "the account keeps this list under another id; restore the ledger", tools)
+    order = deletion_ordered(remote, tools)
+    if order is not None:
+        finish_deletion(remote, order, tools)
+        raise TryAgain("list_begins_anew", remote.audience, "nothing: its list is deleted, and the next night begins a new one")
     fields: dict[str, Value] = {"code": "list_gone", "audience": remote.audience, "list_id": remote.list_id}
 
     def also(connection: Connection, _indices: tuple[int, ...]) -> None:

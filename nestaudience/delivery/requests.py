@@ -18,6 +18,7 @@ from nestaudience.config.settings import Audience
 from nestaudience.delivery.accounts import Accounts
 from nestaudience.delivery.answers import Answer, answer_of
 from nestaudience.delivery.clocks import RemovalTimes
+from nestaudience.delivery.fields import batch_fields
 from nestaudience.delivery.guard import inspect
 from nestaudience.delivery.salts import Salts
 from nestaudience.destinations.port import (
@@ -42,7 +43,6 @@ from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uui
 from nestaudience.ledger.keys import KeyRing, Randomness
 from nestaudience.ledger.log import TransferLog, keep_batch_leaves
 from nestaudience.ledger.memory import Memory, RemoteList, sent_through
-from nestaudience.ledger.merkle import root_of
 from nestaudience.vocabulary import Operation
 
 LOOK_LASTS: Final = timedelta(seconds=60)
@@ -146,7 +146,8 @@ class People:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a request is part of: the transfer, its number there, the operation; consent signals and the attempt, for additions; `marks` go into
-    the batch entry: `late` for a removal that the last look found, `repeat` where somebody's removal was asked for before.
+    the batch entry: `late` for a removal that the last look found, `repeat` where somebody's removal was asked for before, `noes` where everybody
+    said no.
     """
 
     transfer: str
@@ -252,7 +253,7 @@ class Requests:
         leaves = membership_leaves(keys, batch_id, order.operation, key_of_list(line.remote.list_id))
         members, ended = self._member_columns(batch_id, people), people.ended_rows
         first_id: list[int] = [0]
-        fields = self._batch_fields(order, batch, leaves)
+        fields = batch_fields(line.audience.key, line.remote, batch, leaves, order.transfer, order.number, order.marks)
         values = self._batch_values(order, batch, batch_no)
 
         def also(connection: Connection, _indices: tuple[int, ...]) -> None:
@@ -338,21 +339,6 @@ class Requests:
             "person_token": people.person_tokens.storage,
             "digest_token": people.digest_tokens.storage,
             "sealed_digest": seal(self._tools.keys.seal.reveal(), batch_id, people.digests),
-        }
-
-    def _batch_fields(self, order: Order, batch: Batch, leaves: bytes) -> dict[str, Value]:
-        return {
-            "transfer_id": order.transfer,
-            "batch_id": batch.batch_id.hex(),
-            "audience": self._line.audience.key,
-            "list_id": self._line.remote.list_id,
-            "ad_account": self._line.remote.ad_account,
-            "recipient": self._line.destination.recipient.value,
-            "operation": batch.operation.value,
-            "number": order.number,
-            "count": len(batch.digests),
-            "membership_root": root_of(leaves).hex(),
-            **dict.fromkeys(order.marks, True),
         }
 
     def _batch_values(self, order: Order, batch: Batch, batch_no: int) -> dict[str, object]:

@@ -10,14 +10,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
+from nestaudience.config.settings import Audience
 from nestaudience.delivery.answers import LAPSED, Answer, answer_of
+from nestaudience.delivery.clocks import RemovalTimes
 from nestaudience.delivery.deliver import Tools
 from nestaudience.destinations.port import Destination
 from nestaudience.errors import NestAudienceError
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.ledger.entries import EntryType, Value, utc_text
+from nestaudience.ledger.log import NewEntry
 from nestaudience.ledger.memory import SWEPT, Memory, RemoteList, SentBatch
-from nestaudience.vocabulary import Operation, Recipient
+from nestaudience.vocabulary import AudienceKey, Operation, Recipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,26 @@ def write_down(answers: Iterable[Answered], lists: Mapping[int, RemoteList], too
 
     tools.log.append_and_seal(entries, also)
     return len(changes)
+
+
+def removal_times(
+    times: dict[AudienceKey, RemovalTimes],
+    answered: Iterable[Answered],
+    audiences: Mapping[AudienceKey, Audience],
+    now: datetime,
+    tools: Tools,
+) -> list[NewEntry]:
+    """An entry for each list that somebody was taken off (`times`), or is known to be off since these answers: how long that took. `now` is the run's
+    own time.
+    """
+    done = [each.batch for each in answered if each.batch.operation is Operation.REMOVE and each.answer.state == "confirmed"]
+    of_list = {remote.list_no: remote.audience for remote in tools.memory.lists()} if done else {}
+    for batch in done:
+        found = times.setdefault(of_list[batch.list_no], RemovalTimes())
+        found.add("accepted_to_done", _time(batch.sent_at), now, batch.people)
+    known = [(audiences[key], found) for key, found in times.items() if key in audiences]
+    said = [(audience, found.fields(audience.key, audience.recipient.key.value)) for audience, found in known]
+    return [(EntryType.REMOVAL_TIMES, tools.context(audience.controller.key), fields) for audience, fields in said if fields]
 
 
 def _swept(batch: SentBatch, remote: RemoteList) -> dict[str, Value]:

@@ -4,7 +4,7 @@ Pure over the engine's columns: it sends nothing, writes nothing, and reads neit
 there, additions against what is confirmed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -126,17 +126,24 @@ class Delta:
     plans: dict[AudienceKey, AudiencePlan]
 
     def removals(self, key: AudienceKey) -> pa.Table:
-        """The removals that may be sent, noes first: `digest` uuid, `held_nos` list<int64>, `person_token` uuid, `is_no`, `mask`, `moved`,
-        `owed` (asked for before).
+        """The removals that may be sent, noes first: `digest` uuid, `held_nos` list<int64>, `person_token` uuid, `is_no`, `says_no`, `mask`,
+        `moved`, `owed` (asked for before: a no to this plan, whatever the reason was). `says_no`: a reason that this plan saw is a no.
         """
         plan = self.plans[key]
         held = {"ordinary": not plan.holds_ordinary, "vanished": plan.holds_vanished}
         query = (
-            "SELECT digest, held_nos, person_token, is_no, mask, moved, owed FROM removal "
+            "SELECT digest, held_nos, person_token, is_no, says_no, mask, moved, owed FROM removal "
             "WHERE audience_no = $audience AND (is_no OR ordered OR ($ordinary AND NOT (vanished AND $vanished))) "
-            "ORDER BY is_no DESC, digest"
+            "ORDER BY says_no DESC, is_no DESC, digest"
         )
         return fetch(self._engine, query, {"audience": self.screened.number(key), **held})
+
+    def wanted(self, keys: Iterable[AudienceKey]) -> pa.Table:
+        """Whom any of these audiences wants: one column, `digest` uuid. Audiences that were not judged want nobody here."""
+        judged = {audience.key for audience in self.screened.audiences}
+        numbers = [self.screened.number(key) for key in keys if key in judged]
+        query = "SELECT DISTINCT digest FROM wanted WHERE list_contains($audiences::INTEGER[], audience_no)"
+        return fetch(self._engine, query, {"audiences": numbers})
 
     def additions(self, key: AudienceKey) -> pa.Table:
         """The additions that may be sent: `digest`, `account_token`, `person_token` uuid, `row_no` int64, `signals` uint8, `again` int64 (the

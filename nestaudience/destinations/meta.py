@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from nestaudience.destinations.meta_errors import LOST, WORTH_REPEATING, Trouble, remedy_of, result_of
+from nestaudience.destinations.meta_errors import LOST, WORTH_REPEATING, Trouble, of_opt_out, remedy_of, result_of
 from nestaudience.destinations.meta_messages import (
     CUSTOMER_LIST,
     LIST_FIELDS,
+    MAX_OPT_OUT,
     MAX_ROWS,
     MOST_DAYS,
     PreparedRequest,
@@ -27,6 +28,7 @@ from nestaudience.destinations.meta_messages import (
     form_of,
     is_updating,
     list_fields,
+    prepare_opt_out,
     prepare_request,
     receipt_of,
     settlement_of,
@@ -69,6 +71,7 @@ class Meta:
     name: str = "meta"
     recipient: Recipient = Recipient.META
     batch_size: int = MAX_ROWS
+    opt_out_size: int = MAX_OPT_OUT
 
     def __init__(
         self,
@@ -224,12 +227,18 @@ class Meta:
             raise _error("wrong_account", where)
         return prepare_request(target, batch)
 
+    def prepare_opt_out(self, account: Account, batch: Batch) -> Prepared:
+        """Build the one request of a batch of removals for the whole account: at most 200 digests, and never in an URL. Else ValueError."""
+        _account_path(account, "meta.prepare_opt_out")
+        return prepare_opt_out(account, batch)
+
     def send(self, prepared: Prepared) -> Receipt:
         """Send it once. `Refused` only where Meta provably did nothing; `Accepted` only where it counts everybody of the batch."""
         if not isinstance(prepared, PreparedRequest):
             raise TypeError("a destination sends what it prepared itself")
-        answer = self._call("POST", (prepared.list_id, "users"), prepared.fields(), prepared.message)
+        answer = self._call("POST", prepared.path, prepared.fields(), prepared.message)
         if isinstance(answer, Trouble):
+            answer = answer if prepared.list_id else of_opt_out(answer)
             self._wait = answer.after
             passing = answer.code == "update_in_progress"
             if passing:

@@ -40,18 +40,22 @@ REMEDIES: Final[dict[str, Remedy]] = {
     "list_code_twice": Remedy(NeedsFix, "two lists of the account carry one code: decide which is ours, and rename the other"),
     "list_flagged": Remedy(
         MustStop,
-        "Meta flagged the list and changes nobody on it, not even for a withdrawal: appeal, or delete the list, before anything is sent",
+        "Meta flagged the list and changes nobody on it: appeal; while it keeps somebody who said no, it is deleted within 24 hours",
     ),
     "list_gone": Remedy(TryAgain, "read the list; when the account proves that it is gone, the next run creates it again"),
     "list_has_lookalikes": Remedy(NeedsFix, "delete the lookalike audiences that are built on the list, then delete it"),
     "list_wrong_type": Remedy(NeedsFix, "the list is no customer list; rename it, and let the next run create one that is"),
     "membership_too_long": Remedy(NeedsFix, "set a membership duration of 1 to 180 days for lists at Meta"),
     "not_as_prepared": Remedy(NeedsFix, "report a defect: the Meta library changed a request, and nothing was sent"),
+    "opt_out_not_taken": Remedy(
+        NeedsFix, "nothing: Meta does not take this request; the list is deleted instead when its removals stay refused"
+    ),
     "permission_denied": Remedy(
         NeedsFix, "give the system user the ads_management permission, and assign it to the ad account with write access"
     ),
     "removal_refused_too_small": Remedy(
-        MustStop, "Meta refuses a removal that would leave too few people: the withdrawn people are still listed; delete the list"
+        MustStop,
+        "Meta refuses a removal that would leave too few people: a list that keeps somebody who said no is deleted within 24 hours",
     ),
     "request_unknown": Remedy(NotKnown, "Meta does not know this upload; treat it as sent, and send it again"),
     "session_invalid": Remedy(NeedsFix, "report a defect: Meta refused the session of an upload"),
@@ -181,6 +185,11 @@ def result_of(answer: Answer) -> dict[str, Any] | Trouble:
 def _meaning(code: int, subcode: object) -> str:
     by_code = MEANINGS.get((code, None), "unknown")
     return MEANINGS.get((code, subcode), by_code) if type(subcode) is int else by_code
+
+
+def of_opt_out(trouble: Trouble) -> Trouble:
+    """What went wrong with a call for a whole account: Meta answers alike when there is no such account and when it does not take such a call."""
+    return Trouble("opt_out_not_taken", trouble.without_effect) if trouble.code == "list_gone" else trouble
 
 
 def remedy_of(code: str) -> Remedy:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlencode
 from nestaudience.destinations.meta_errors import LOST
 from nestaudience.destinations.port import (
     Accepted,
+    Account,
     Batch,
     Contents,
     ListFacts,
@@ -33,6 +34,8 @@ from nestaudience.destinations.port import (
 from nestaudience.vocabulary import Operation, Recipient
 
 MAX_ROWS: Final = 10_000
+MAX_OPT_OUT: Final = 200
+"""Rows of a request for a whole account. Meta names no number for it; this many would still fit into an URL, where Meta documents them."""
 MOST_DAYS: Final = 180
 """https://developers.facebook.com/documentation/ads-commerce/marketing-api/reference/custom-audience (read 2026-11)."""
 CUSTOMER_LIST: Final = "CUSTOM"
@@ -55,7 +58,8 @@ _SESSION: Final = {"session_id", "batch_seq", "last_batch_flag", "estimated_num_
 class PreparedRequest:
     """One request to a list's `/users`, as the bytes of its form. It prints nothing of them and cannot be pickled.
 
-    A request to Meta names the list alone; `account_id` is the account that Meta itself said the list belongs to.
+    A request to Meta names the list alone; `account_id` is the account that Meta itself said the list belongs to. Without a list it goes to the
+    account's `/usersofanyaudience`, and names the account alone.
     """
 
     account_id: str
@@ -74,6 +78,11 @@ class PreparedRequest:
         rows = _rows(fields) if usual else None
         identifiers = [""] if rows is None else [_sole_value(row) for row in rows]
         return Contents(self.account_id, self.list_id, operation, identifiers)
+
+    @property
+    def path(self) -> tuple[str, str]:
+        """Where it goes."""
+        return (self.list_id, "users") if self.list_id else (f"act_{self.account_id}", "usersofanyaudience")
 
     def fields(self) -> dict[str, str]:
         """The form's fields in their order, made from the bytes."""
@@ -131,19 +140,42 @@ def prepare_request(target: Target, batch: Batch) -> PreparedRequest:
     people = len(batch.digests)
     if people > MAX_ROWS or batch.digests.recipient is not Recipient.META:
         raise ValueError("a batch for Meta has at most 10 000 digests made by Meta's rule")
-    session_id = session_id_of(batch.batch_id)
+    return _prepared(target.account.account_id, target.list_id, batch)
+
+
+def prepare_opt_out(account: Account, batch: Batch) -> PreparedRequest:
+    """The bytes of the one request that takes a batch's people off every list of the account. Raises ValueError for one that is too large, or no
+    removal for Meta.
+
+    "Send the same fields as a user update" (custom-audience reference, "Updating", read 2026-11). Meta documents a plain DELETE there, which would
+    carry all digests in the URL; `method=DELETE` in the form of a POST is documented for `/users`, and Graph takes it on other edges as a rule.
+    """
+    if (
+        len(batch.digests) > MAX_OPT_OUT
+        or batch.digests.recipient is not Recipient.META
+        or batch.operation is not Operation.REMOVE
+    ):
+        raise ValueError("an opt-out at Meta is a removal of at most 200 digests made by Meta's rule")
+    return _prepared(account.account_id, "", batch)
+
+
+def _prepared(account_id: str, list_id: str, batch: Batch) -> PreparedRequest:
+    people, session_id = len(batch.digests), session_id_of(batch.batch_id)
     session = {"session_id": session_id, "batch_seq": 1, "last_batch_flag": True, "estimated_num_total": people}
     fields = {"method": "DELETE"} if batch.operation is Operation.REMOVE else {}
     fields["payload"] = _compact({"schema": ["EMAIL"], "is_raw": True, "data": [[digest] for digest in batch.digests.hex()]})
     fields["session"] = _compact(session)
-    return PreparedRequest(target.account.account_id, target.list_id, session_id, people, form_of(fields))
+    return PreparedRequest(account_id, list_id, session_id, people, form_of(fields))
 
 
 def receipt_of(prepared: PreparedRequest, told: Mapping[str, Any]) -> Receipt:
     """What a good answer to an upload says. Counts are those of the session, which is this request's alone.
 
-    `num_invalid_entries` is Meta's estimate, kept as a warning. Samples of invalid entries are never read: they hold digests.
+    `num_invalid_entries` is Meta's estimate, kept as a warning. Samples of invalid entries are never read: they hold digests. What Meta answers for
+    a whole account is documented nowhere: nothing of it is believed, but that it is no error.
     """
+    if not prepared.list_id:
+        return Accepted(f"act_{prepared.account_id}:{prepared.session_id}")
     if not _is(told, "audience_id", prepared.list_id) or not _is(told, "session_id", str(prepared.session_id)):
         return NoReceipt(LOST + "answer_of_another")
     received, invalid = count(told.get("num_received")), count(told.get("num_invalid_entries", 0))

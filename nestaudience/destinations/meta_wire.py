@@ -28,7 +28,7 @@ _NO_WORD: Final = Trouble("unreadable", without_effect=False)
 class Wire(HTTPAdapter):
     """The last step before the network. It lets out only the body that was prepared, once, and keeps what came back as it came.
 
-    Nothing but the token and its proof may be in the URL of a request that has a body.
+    Nothing but the token and its proof may be in the URL of a request that is more than a question.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Wire(HTTPAdapter):
             raise ValueError("a request that was sent already")
         body = request.body or b""
         named = {name for name, _ in parse_qsl(urlsplit(request.url or "").query)}
-        in_url = named - _SECRETS_IN_URL if self._expected else set()
+        in_url = named - _SECRETS_IN_URL if self._expected or request.method != "GET" else set()
         if (body.encode() if isinstance(body, str) else body) != self._expected or in_url:
             self.changed = True
             raise ValueError("a request that is not the prepared one")

@@ -186,6 +186,17 @@ class Sweeping(Protocol):
 
 
 @runtime_checkable
+class OptsOut(Protocol):
+    """A destination that can ask for people to be taken off every customer list of an ad account at once."""
+
+    opt_out_size: int
+    """How many people one such request may hold."""
+
+    def prepare_opt_out(self, account: Account, batch: Batch) -> Prepared:
+        """Build the one request of a batch of removals; its contents name no list. `send` sends it, and no answer to it proves anything."""
+
+
+@runtime_checkable
 class TellsTerms(Protocol):
     """A destination whose platform says whether an account accepted its terms for customer data."""
 

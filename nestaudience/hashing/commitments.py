@@ -57,13 +57,17 @@ def leaves(keys: Bytes2D, suffixes: Bytes2D) -> Bytes2D:
     return sha256_blocks(np.hstack([np.zeros((len(keys), 1), dtype=np.uint8), commitments]))
 
 
+def leaves_of(person_keys: Bytes2D, batch_id: bytes, operation: Operation, list_key: bytes) -> Bytes2D:
+    """The leaves that these people have in one batch, if they are in it: [n, 32], in their order."""
+    return leaves(person_keys, _repeated(batch_suffix(batch_id, operation, list_key), len(person_keys)))
+
+
 def membership_leaves(person_keys: Bytes2D, batch_id: bytes, operation: Operation, list_key: bytes) -> bytes:
     """The sorted leaves of one batch, packed: 32 bytes each, as many as there are person keys.
 
     `list_key` has 32 bytes (`key_of_list(name)`). A person who is in the batch with two digests has the same leaf twice.
     """
-    suffix = batch_suffix(batch_id, operation, list_key)
-    found = leaves(person_keys, _repeated(suffix, len(person_keys)))
+    found = leaves_of(person_keys, batch_id, operation, list_key)
     return np.sort(np.ascontiguousarray(found).view(f"S{DIGEST_BYTES}"), axis=0).tobytes()
 
 

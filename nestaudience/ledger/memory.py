@@ -200,6 +200,12 @@ class Memory:
         query = sa.select(sa.func.count()).where(went, BATCH.c.sent_at > utc_text(since))
         return int(read(self.engine, lambda c: c.execute(query).scalar_one()))
 
+    def removal_refused(self, list_no: int) -> bool:
+        """True when the last removal that was sent to a list was refused: whoever is owed there was perhaps never taken."""
+        mine = sa.and_(BATCH.c.list_no == list_no, BATCH.c.operation == Operation.REMOVE.value, BATCH.c.attempt != SWEPT)
+        query = sa.select(BATCH.c.state).where(mine).order_by(BATCH.c.batch_no.desc()).limit(1)
+        return read(self.engine, lambda c: c.execute(query).scalar_one_or_none()) == "refused"
+
     def next_batch_no(self) -> int:
         """The number of the next batch."""
         query = sa.select(sa.func.coalesce(sa.func.max(BATCH.c.batch_no), 0) + 1)

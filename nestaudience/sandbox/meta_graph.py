@@ -41,8 +41,9 @@ class MetaSandbox:
     `accounts`: ad accounts by id, without `act_`; a test may change them while it runs. `apply_after`: how long an accepted change
     takes (changeable; it holds for requests accepted from then on). `port` 0 takes a free one. `token`: the access token, random
     when it is not given. `app_secret`: when it is given, every call needs its proof. With `keep_requests` the request line and the
-    body of every request are kept in `received`. `faults` makes calls fail. `access`: what the token may do; `upgrades`: versions that have ended and
-    whose calls the newest answers.
+    body of every request are kept in `received`. `opt_out_by_post` (changeable): a POST that says `method=DELETE` is taken for people to be
+    taken off every list as well; Meta documents it for one list only. `faults` makes calls fail. `access`: what the token may do; `upgrades`:
+    versions that have ended and whose calls the newest answers.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class MetaSandbox:
         token: str | None = None,
         app_secret: str | None = None,
         keep_requests: bool = False,
+        opt_out_by_post: bool = False,
     ) -> None:
         self.token: str = token or secrets.token_urlsafe(24)
         self.app_secret = app_secret
         self.clock = clock
         self.accounts = accounts
         self.apply_after = apply_after
+        self.opt_out_by_post = opt_out_by_post
         self.faults = FaultQueue()
         self.received: list[tuple[str, bytes]] = []
         self.access = MetaAccess()
@@ -172,7 +175,7 @@ class MetaSandbox:
     def _serve(self, call: Call) -> Answer:
         if call.path.startswith(PREFIX):
             return self._control(call)
-        route = route_of(call)
+        route = route_of(call, opt_out_by_post=self.opt_out_by_post)
         with self._lock:
             self._seen[route.kind] += 1
             if self._keep_requests:

@@ -45,14 +45,17 @@ class Route(NamedTuple):
     list_id: str | None
 
 
-def route_of(call: Call) -> Route:
-    """What a request asks for. `method=DELETE` in the form makes a removal of a POST to `/users`, and of nothing else."""
+def route_of(call: Call, *, opt_out_by_post: bool = False) -> Route:
+    """What a request asks for. `method=DELETE` in the form makes a removal of a POST to `/users`, and of nothing else; with `opt_out_by_post` of
+    one to `/usersofanyaudience` as well.
+    """
     parts = _PATH.fullmatch(call.path)
     if parts is None:
         return Route(UNKNOWN, None, None, None)
     version, is_account, number, edge = parts.groups()
     override = call.form.get("method", "").upper()
-    verb = override if override and (call.verb, edge) == ("POST", "users") else call.verb
+    takes_it = edge == "users" or (opt_out_by_post and edge == "usersofanyaudience")
+    verb = override if override and call.verb == "POST" and takes_it else call.verb
     if override and verb != override:
         return Route(UNKNOWN, version, None, None)
     if number == "me":

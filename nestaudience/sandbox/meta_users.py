@@ -18,6 +18,7 @@ from nestaudience.sandbox.meta_refusals import Refusal
 from nestaudience.sandbox.meta_state import FLAGGED, REPLACING, Change, MetaAccount, MetaList, MetaState, Session
 
 MOST_ROWS: Final = 10_000
+MOST_OPTED_OUT: Final = 200
 MOST_SAMPLES: Final = 100
 WINDOW: Final = timedelta(minutes=90)
 LARGEST_ID: Final = 2**63 - 1
@@ -82,7 +83,7 @@ def opt_out(state: MetaState, account_id: str, fields: Mapping[str, str], apply_
         return refuse.no_business()
     if not account.tos_accepted:
         return refuse.terms_missing()
-    rows, batch = _rows(fields.get("payload")), _batch(fields.get("session"))
+    rows, batch = _rows(fields.get("payload"), MOST_OPTED_OUT), _batch(fields.get("session"))
     if isinstance(rows, Refusal):
         return rows
     if isinstance(batch, Refusal):
@@ -106,13 +107,13 @@ def _standing(account: MetaAccount, remote: MetaList) -> Refusal | None:
     return refuse.update_in_progress() if remote.status == REPLACING else None
 
 
-def _rows(text: str | None) -> Rows | Refusal:
+def _rows(text: str | None, most: int = MOST_ROWS) -> Rows | Refusal:
     """A payload; one row that does not match the schema refuses all of them, a wrong digest refuses nothing."""
     payload = _parsed(text)
     if not isinstance(payload, dict):
         return refuse.invalid()
     schema, data, raw = payload.get("schema"), payload.get("data"), payload.get("is_raw", False)
-    if not isinstance(data, list) or not 1 <= len(data) <= MOST_ROWS:
+    if not isinstance(data, list) or not 1 <= len(data) <= most:
         return refuse.invalid()
     if schema == "EMAIL_SHA256":
         shape, nested = SINGLE_KEY, isinstance(data[0], list)

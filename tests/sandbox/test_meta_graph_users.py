@@ -307,3 +307,28 @@ def test_m39_changes_that_take_time(meta: MetaSandbox, graph: Graph) -> None:
     meta.drop_list(ACCOUNT, other.list_id)
     meta.advance(timedelta(hours=1))
     assert meta.members(ACCOUNT, other.list_id) == frozenset()
+
+
+def test_m48_opting_out_by_post(meta: MetaSandbox, graph: Graph) -> None:
+    first, second = graph.made(), graph.made()
+    for target in (first, second):
+        graph.add(target, 1, 2)
+    path, form = f"act_{ACCOUNT}/usersofanyaudience", {"method": "DELETE", "payload": payload(1), "session": session(last=True)}
+    assert graph.post(path, **form).codes == (100, 33)
+    meta.opt_out_by_post = True
+    assert graph.post(path, **form).body["num_received"] == 1
+    assert [meta.members(ACCOUNT, target) for target in (first, second)] == [{digest(2)}, {digest(2)}]
+    assert graph.post(f"act_{ACCOUNT}/customaudiences", method="DELETE").codes == (100, 33)
+    assert graph.post(first, method="DELETE").codes == (100, 33)
+
+
+def test_m49_too_many_to_opt_out(meta: MetaSandbox, graph: Graph) -> None:
+    meta.opt_out_by_post = True
+    target = graph.made()
+    graph.add(target, *range(201))
+    path = f"act_{ACCOUNT}/usersofanyaudience"
+    for people in (range(201), range(0)):
+        assert graph.post(path, method="DELETE", payload=payload(*people)).codes == INVALID
+    assert len(meta.members(ACCOUNT, target)) == 201
+    assert graph.post(path, method="DELETE", payload=payload(*range(200))).status == 200
+    assert len(meta.members(ACCOUNT, target)) == 1

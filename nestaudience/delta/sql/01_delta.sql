@@ -22,7 +22,7 @@ ANTI JOIN (SELECT audience_no, digest FROM held WHERE (confirmed AND NOT getvari
 ON h.audience_no = w.audience_no AND h.digest = w.digest;
 
 -- Removals are measured against everything that may be there. A removal is a no if any of its reasons is, if the address was changed, or if it
--- was under way before. Where only urgent noes leave, everybody else waits until the list is due.
+-- was under way before; `says_no` is without the last. Where only urgent noes leave, everybody else waits until the list is due.
 CREATE OR REPLACE TABLE removal AS
 WITH lost AS (
     SELECT * FROM held WHERE NOT removing
@@ -37,6 +37,7 @@ WITH lost AS (
 SELECT audience_no, digest, list(DISTINCT held_no ORDER BY held_no) AS held_nos, any_value(account_token) AS account_token,
        any_value(person_token) AS person_token, bit_or(coalesce(mask, 0)) AS mask,
        bool_or((coalesce(mask, 0) & getvariable('no_mask')) > 0 OR moved OR owed) AS is_no, bool_or(moved) AS moved, bool_or(owed) AS owed,
+       bool_or((coalesce(mask, 0) & getvariable('no_mask')) > 0 OR moved) AS says_no,
        (bit_or(coalesce(mask, 0)) & r_vanished()) > 0 AS vanished,
        (audience_no, digest) IN (SELECT (audience_no, digest) FROM ordered) AS ordered
 FROM judged GROUP BY audience_no, digest
