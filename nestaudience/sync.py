@@ -7,7 +7,7 @@
     (4) compare    wanted against held -> removals and additions; gates hold some of them
     (5) remove     every list's removals, noes first, before anybody joins anywhere
     (6) add        list by list, batch by batch, each after its last look
-    (7) close      lists that were being emptied and hold nobody any more are deleted
+    (7) close      lists that were being emptied and hold nobody any more are deleted; and, in time, those that refuse to let go whoever said no
     (8) finish     forget what is gone, say what happened
 
 Safe to repeat: a run that was cut off is followed by the next, which starts from what the ledger knows. One failure stops one thing: what goes
