@@ -12,10 +12,11 @@ import requests
 
 from nestaudience.delivery.guard import inspect, inspect_opt_out
 from nestaudience.delivery.refused import STAYS_REFUSED
-from nestaudience.destinations.meta import Meta, _Wire
+from nestaudience.destinations.meta import Meta
 from nestaudience.destinations.meta_errors import REMEDIES
 from nestaudience.destinations.meta_messages import MAX_OPT_OUT, prepare_opt_out
 from nestaudience.destinations.meta_settings import MetaSettings
+from nestaudience.destinations.meta_wire import Wire
 from nestaudience.destinations.port import Accepted, Account, Batch, ListSpec, NoReceipt, OptsOut, Refused, Target
 from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.hashing.digests import Digests
@@ -138,7 +139,7 @@ def test_refusals_and_lost_answers(sandbox: MetaSandbox, meta: Meta) -> None:
 
 def test_the_wire_never_lets_people_into_an_url() -> None:
     """What the SDK's own call would do."""
-    wire, session = _Wire(), requests.Session()
+    wire, session = Wire(), requests.Session()
     session.mount("http://", wire)
     payload = json.dumps({"schema": ["EMAIL"], "is_raw": True, "data": [["a" * 64]]})
     wire.expect(b"")
