@@ -61,23 +61,27 @@ def sha256(value: bytes) -> bytes:
     return hashlib.sha256(value).digest()
 
 
-def test_fips_180_examples() -> None:
-    hashed = kernel.sha256_column(pa.array([message for message, _ in FIPS_180], pa.binary()))
-    assert [value.hex() for value in hashed.to_pylist()] == [digest for _, digest in FIPS_180]
+@pytest.mark.parametrize("more", [0, kernel.FEW_ROWS])
+def test_fips_180_examples(more: int) -> None:
+    examples = [*FIPS_180, *FIPS_180[:1] * more]
+    hashed = kernel.sha256_column(pa.array([message for message, _ in examples], pa.binary()))
+    assert [value.hex() for value in hashed.to_pylist()] == [digest for _, digest in examples]
     assert hashed.type == pa.binary(32)
 
 
+@pytest.mark.parametrize("rows", [1, kernel.FEW_ROWS + 1])
 @pytest.mark.parametrize(("key", "data", "expected"), RFC_4231)
-def test_rfc_4231_vectors(key: bytes, data: bytes, expected: str) -> None:
-    hashed = kernel.hmac_column(key, pa.array([data], pa.binary()), size=len(expected) // 2)
+def test_rfc_4231_vectors(key: bytes, data: bytes, expected: str, rows: int) -> None:
+    hashed = kernel.hmac_column(key, pa.array([data] * rows, pa.binary()), size=len(expected) // 2)
     assert hashed.type == pa.binary(len(expected) // 2)
-    assert hashed.to_pylist()[0].hex() == expected
+    assert {value.hex() for value in hashed.to_pylist()} == {expected}
 
 
 @pytest.mark.parametrize("length", [63, 64, 65])
 def test_a_key_as_long_as_a_block_is_used_as_it_is_and_a_longer_one_is_hashed_first(length: int) -> None:
     key = bytes(range(length))
-    assert kernel.hmac_column(key, pa.array(["a"]), 32).to_pylist() == [hmac.digest(key, b"a", "sha256")]
+    for rows in (1, kernel.FEW_ROWS + 1):
+        assert kernel.hmac_column(key, pa.array(["a"] * rows), 32).to_pylist() == [hmac.digest(key, b"a", "sha256")] * rows
 
 
 def test_a_piece_of_the_engines_result_that_starts_later_is_read_from_its_start() -> None:
@@ -86,10 +90,11 @@ def test_a_piece_of_the_engines_result_that_starts_later_is_read_from_its_start(
 
 
 @settings(max_examples=150, deadline=None)
-@given(VALUES, st.binary(max_size=100), st.binary(max_size=20), st.integers(1, 32), st.integers(0, 3))
+@given(VALUES, st.booleans(), st.binary(max_size=100), st.binary(max_size=20), st.integers(1, 32), st.integers(0, 3))
 def test_any_bytes_hash_as_the_standard_library_does(
-    values: list[bytes | None], key: bytes, label: bytes, size: int, start: int
+    values: list[bytes | None], many: bool, key: bytes, label: bytes, size: int, start: int
 ) -> None:
+    values = values * (kernel.FEW_ROWS // max(1, len(values)) * 2) if many else values
     column = pa.array(values, pa.binary()).slice(start)
     values = values[start:]
     assert kernel.sha256_column(column).to_pylist() == reference(values, sha256)
@@ -101,8 +106,19 @@ def test_any_bytes_hash_as_the_standard_library_does(
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.none() | st.text(max_size=20), max_size=30))
 def test_text_is_hashed_as_utf_8(texts: list[str | None]) -> None:
-    expected = reference([None if text is None else text.encode() for text in texts], sha256)
-    assert kernel.sha256_column(pa.array(texts, pa.string())).to_pylist() == expected
+    many = texts * (kernel.FEW_ROWS // max(1, len(texts)) * 2)
+    for column in (texts, many):
+        expected = reference([None if text is None else text.encode() for text in column], sha256)
+        assert kernel.sha256_column(pa.array(column, pa.string())).to_pylist() == expected
+
+
+@pytest.mark.parametrize("rows", [kernel.FEW_ROWS - 1, kernel.FEW_ROWS, kernel.FEW_ROWS + 1])
+def test_a_few_rows_and_one_more_give_the_same(rows: int) -> None:
+    values = [None, *(b"%d" % row for row in range(rows))]
+    column = pa.array(values, pa.binary())
+    assert kernel.sha256_column(column).to_pylist() == reference(values, sha256)
+    tokens = kernel.hmac_column(b"key", column, 16, label=b"a|").to_pylist()
+    assert tokens == reference(values, lambda value: hmac.digest(b"key", b"a|" + value, "sha256")[:16])
 
 
 @pytest.mark.parametrize("nulls", [False, True])
