@@ -23,6 +23,7 @@ from nestaudience.customers.parquet_check import compare, unusable
 from nestaudience.customers.parquet_text import as_text
 from nestaudience.customers.port import Sheet, StoreProblem
 from nestaudience.customers.sheets import (
+    BATCH_ROWS,
     CLOCK_OF,
     MINOR_YEARS,
     READABLE_TIME,
@@ -35,7 +36,6 @@ from nestaudience.customers.sheets import (
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 
 _FAILURES: Final = (pa.ArrowException, OSError)
-_BATCH_ROWS: Final = 16_384
 _COMPACT_ROWS: Final = 1_000_000
 _NONE: Final = pa.scalar(None, pa.string())
 
@@ -96,7 +96,7 @@ class ParquetSnapshot:
         segments: frozenset[tuple[str, str]] | None = None,
         now: datetime | None = None,
     ) -> Iterator[Sheet]:
-        """Stream a view in stretches of at most 16 384 rows. See `Snapshot.read`."""
+        """Stream a view in stretches of at most 65 536 rows. See `Snapshot.read`."""
         refuse_misuse(view, accounts, noes_since, segments, now)
         if view.name not in self._files or segments == frozenset():
             return iter(())
@@ -277,7 +277,7 @@ def _batches(file: _File, names: list[str]) -> Iterator[pa.RecordBatch]:
     failed = False
     try:
         with pq.ParquetFile(file.path, pre_buffer=False) as opened:  # read ahead, it would keep what it has read
-            yield from opened.iter_batches(_BATCH_ROWS, columns=names)
+            yield from opened.iter_batches(BATCH_ROWS, columns=names)
     except _FAILURES:
         failed = True
     if _changed(file):
