@@ -20,7 +20,7 @@ from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.digests import DIGEST_TYPE, Digests
 from nestaudience.hashing.tokens import Tokens
-from nestaudience.screening.engine import TOKEN, run_file, tokens_to_uuid
+from nestaudience.screening.engine import TOKEN, ask, run_file, tokens_to_uuid
 from nestaudience.screening.recall import Aliases, Recall
 from nestaudience.vocabulary import Recipient
 
@@ -33,6 +33,10 @@ _ACCOUNT_FACTS: Final = (*[name for name in ACCOUNT.names if name not in ("email
 _CONSENT_FACTS: Final = tuple(name for name in CONSENT_EVENT.names if name != "account_id")
 _RIGHTS_FACTS: Final = tuple(name for name in RIGHTS_EVENT.names if name not in ("email", "account_id"))
 _MEMBER_FACTS: Final = tuple(name for name in SEGMENT_MEMBER.names if name != "account_id")
+_SOURCES: Final = "SELECT source, number, kind FROM source_kind"
+_SOURCE_FIELDS: Final = (("source_number", pa.uint64()), ("source_kind", pa.string()))
+_TEXTS: Final = "SELECT version, text_no FROM text"
+_TEXT_FIELDS: Final = (("text_no", pa.int32()),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,11 @@ class Intake:
 
     def consents(self, sheets: Iterator[Sheet]) -> None:
         """Fill `consent`."""
-        self._facts("consent", sheets, _CONSENT_FACTS)
+        source = self._lookup("source", _SOURCES, _SOURCE_FIELDS)
+        text = self._lookup("text_version", _TEXTS, _TEXT_FIELDS)
+        self._facts(
+            "consent", sheets, _CONSENT_FACTS, (*_SOURCE_FIELDS, *_TEXT_FIELDS), lambda facts: [*source(facts), *text(facts)]
+        )
 
     def members(self, sheets: Iterator[Sheet]) -> None:
         """Fill `member`."""
@@ -123,7 +131,9 @@ class Intake:
         schema = pa.schema(
             [(name, pa.uuid()) for name in ("account_token", "address_token", "kept_token")]
             + [(name, pa.string()) for name in _RIGHTS_FACTS]
+            + list(_SOURCE_FIELDS)
         )
+        source = self._lookup("source", _SOURCES, _SOURCE_FIELDS)
 
         def batch(sheet: Sheet) -> pa.RecordBatch:
             if sheet.addresses is None:
@@ -135,23 +145,47 @@ class Intake:
             self.aliases.accounts(ids, accounts)
             alone = [pc.if_else(pc.is_null(ids), column, pa.scalar(None, TOKEN)) for column in (hashed.person_token, kept)]
             tokens = [tokens_to_uuid(column) for column in (accounts, *alone)]
-            return pa.RecordBatch.from_arrays([*tokens, *(sheet.facts.column(name) for name in _RIGHTS_FACTS)], schema=schema)
+            facts = [sheet.facts.column(name) for name in _RIGHTS_FACTS]
+            return pa.RecordBatch.from_arrays([*tokens, *facts, *source(sheet.facts)], schema=schema)
 
         self._load("rights", schema, (batch(sheet) for sheet in sheets))
 
-    def _facts(self, table: str, sheets: Iterator[Sheet], names: tuple[str, ...]) -> None:
-        schema = pa.schema([("account_token", pa.uuid())] + [(name, pa.string()) for name in names])
+    def _facts(
+        self,
+        table: str,
+        sheets: Iterator[Sheet],
+        names: tuple[str, ...],
+        more: tuple[tuple[str, pa.DataType], ...] = (),
+        found: Callable[[pa.RecordBatch], list[pa.Array]] = lambda facts: [],
+    ) -> None:
+        schema = pa.schema([("account_token", pa.uuid()), *((name, pa.string()) for name in names), *more])
 
         def batch(sheet: Sheet) -> pa.RecordBatch:
             ids = sheet.facts.column("account_id")
             self._note_sources(sheet)
             token = self._tokens.of_accounts(ids)
             self.aliases.accounts(ids, token)
-            return pa.RecordBatch.from_arrays(
-                [tokens_to_uuid(token), *(sheet.facts.column(name) for name in names)], schema=schema
-            )
+            facts = [sheet.facts.column(name) for name in names]
+            return pa.RecordBatch.from_arrays([tokens_to_uuid(token), *facts, *found(sheet.facts)], schema=schema)
 
         self._load(table, schema, (batch(sheet) for sheet in sheets))
+
+    def _lookup(
+        self, column: str, query: str, fields: tuple[tuple[str, pa.DataType], ...]
+    ) -> Callable[[pa.RecordBatch], list[pa.Array]]:
+        """What the rules say of the texts in a column of facts: these fields, null for a text that the query's first column does not have.
+
+        Asked here and not in the load's SQL, where a join would carry every column of every row through it.
+        """
+        rows = list(zip(*ask(self._connection, query), strict=True)) or [()] * (1 + len(fields))
+        keys = pa.array(rows[0], pa.string())
+        values = [pa.array(found, kind) for found, (_, kind) in zip(rows[1:], fields, strict=True)]
+
+        def look(facts: pa.RecordBatch) -> list[pa.Array]:
+            places = pc.index_in(facts.column(column), value_set=keys, skip_nulls=True)
+            return [each.take(places) for each in values]
+
+        return look
 
     def _load(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         failures: list[NestAudienceError] = []

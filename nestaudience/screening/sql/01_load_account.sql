@@ -3,7 +3,7 @@ INSERT INTO subject
 WITH parsed AS (
     SELECT *, clock(created_at) AS created, clock(changed_at) AS changed, clock(last_active_at) AS active, whole(birth_year) AS born,
            clock(email_verified_at) AS verified, clock(email_changed_at) AS moved,
-           controller_id IN (SELECT unnest(getvariable('controllers'))) AS known_controller
+           among('controllers', controller_id) AS known_controller
     FROM account_stream
 ), judged AS (
     SELECT *, coalesce(status, '') NOT IN ('active', 'locked', 'closed', 'pending_deletion')
@@ -12,7 +12,7 @@ WITH parsed AS (
            OR coalesce(protected, '') NOT IN ('0', '1') OR coalesce(test_or_staff, '') NOT IN ('0', '1')
            OR created IS NULL OR changed IS NULL OR unreadable(birth_year, born) OR unreadable(last_active_at, active)
            OR unreadable(email_verified_at, verified) OR unreadable(email_changed_at, moved)
-           OR NOT coalesce(known_controller, false) AS bad
+           OR NOT known_controller AS bad
     FROM parsed
 )
 SELECT account_token, controller_id AS controller, controller_id AS home, true AS own, row_no, person_token,
@@ -24,7 +24,7 @@ SELECT account_token, controller_id AS controller, controller_id AS home, true A
        | flag(protected = '1', r_protected())
        | flag(account_type = 'business', r_business_contact())
        | flag(CASE WHEN last_active_at IS NULL THEN created ELSE active END + to_months(getvariable('inactive_months')) <= getvariable('now'), r_inactive())
-       | flag(country IS NULL OR country NOT IN (SELECT unnest(getvariable('countries'))), r_country_out_of_scope())
+       | flag(NOT among('countries', country), r_country_out_of_scope())
        | flag(test_or_staff = '1', r_test_or_staff())
        | flag(bad, r_malformed())
        | flag(email_read = '1' AND coalesce(email_source, '') <> 'account', r_address_not_from_account())

@@ -1,10 +1,11 @@
 -- What a text means. A value that does not parse is null; whether that matters is said where it is used.
 CREATE OR REPLACE MACRO clock(t) AS
-    CASE WHEN regexp_full_match(t, '[12]\d{3}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)')
-         THEN try_cast(replace(replace(t, '+00:00', ''), 'Z', '') AS TIMESTAMP) END;
+    CASE WHEN regexp_full_match(t, '[12]\d{3}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)') THEN try_cast(t AS TIMESTAMP) END;
 CREATE OR REPLACE MACRO unreadable(t, value) AS t IS NOT NULL AND value IS NULL;
 CREATE OR REPLACE MACRO whole(t) AS CASE WHEN regexp_full_match(t, '-?\d{1,18}') THEN try_cast(t AS BIGINT) END;
 CREATE OR REPLACE MACRO flag(condition, reason) AS CASE WHEN coalesce(condition, false) THEN reason ELSE 0::UBIGINT END;
+-- True where the variable's list of texts has this one; false for a null. A subquery in its place would be planned as a join.
+CREATE OR REPLACE MACRO among(list, t) AS coalesce(list_contains(getvariable(list)::VARCHAR[], t), false);
 CREATE OR REPLACE MACRO recipient_bits(t) AS CASE t WHEN 'google' THEN 1 WHEN 'meta' THEN 2 WHEN '*' THEN 4 ELSE 0 END::UTINYINT;
 
 -- Words of the store that memory keeps as a number to compare: the same number for ever, whatever engine made it.
@@ -14,7 +15,7 @@ UPDATE source_kind SET number = number_of(source);
 
 -- A company that nobody configured could be any text, so memory keeps a number in its place.
 CREATE OR REPLACE MACRO kept_controller(c) AS
-    CASE WHEN c IS NULL OR c IN (SELECT unnest(getvariable('controllers'))) OR regexp_full_match(c, '#\d+') THEN c ELSE '#' || number_of(c) END;
+    CASE WHEN c IS NULL OR among('controllers', c) OR regexp_full_match(c, '#\d+') THEN c ELSE '#' || number_of(c) END;
 
 -- An account holder is judged as a customer of one controller. Most rows are an account as its own controller sees it; a few more (step 2)
 -- are accounts that another controller's segment names, and accounts that are gone. `kept_token`: the address by the key of what is remembered.
