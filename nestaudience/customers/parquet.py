@@ -1,8 +1,9 @@
 """The customer store as a directory of Parquet files: `account.parquet` or `account/*.parquet`, and so on for each view.
 
 The files of a snapshot are named once, when it is opened; they must not change, and one that does ends the read. Each is streamed in
-batches, rendered to the port's text, and filtered; the address of a row that may not be read is gone before a sheet leaves. Memory holds a
-batch, and the account ids of the people whose address may be read. It never writes. How a store is compared with the contract: `parquet_check`.
+batches, made the port's text and moments, and filtered; the address of a row that may not be read is gone before a sheet leaves. Memory
+holds a batch, and the account ids of the people whose address may be read. It never writes. How a store is compared with the contract:
+`parquet_check`.
 
 There is no index: a read by account goes through the whole view.
 """
@@ -20,8 +21,8 @@ import pyarrow.parquet as pq
 
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, VIEWS, View
 from nestaudience.customers.parquet_check import compare, unusable
-from nestaudience.customers.parquet_text import as_text
-from nestaudience.customers.port import Sheet, StoreProblem
+from nestaudience.customers.parquet_text import as_moments, as_text, is_moment
+from nestaudience.customers.port import MOMENT, PEOPLE_VIEWS, Sheet, StoreProblem
 from nestaudience.customers.sheets import (
     BATCH_ROWS,
     CLOCK_OF,
@@ -30,7 +31,7 @@ from nestaudience.customers.sheets import (
     missing,
     names_of,
     refuse_misuse,
-    sheet,
+    sealed,
     valid_text,
 )
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
@@ -101,7 +102,7 @@ class ParquetSnapshot:
         if view.name not in self._files or segments == frozenset():
             return iter(())
         ids = None if accounts is None else pc.drop_null(pc.unique(accounts))
-        whole = self._people(ids, now) if now is not None else self.texts(view, view.names)
+        whole = self._people(ids, now) if now is not None else self._columns(view, view.names, _moments(self.schemas, view))
         late = None if noes_since is None else (noes_since, grants_too)
         return self._sheets(view, whole, ids, late, segments)
 
@@ -126,23 +127,25 @@ class ParquetSnapshot:
             if segments is not None:
                 part = part.filter(_in_segments(part, segments))
             if part.num_rows:
-                yield sheet(view, names_of(view), part)
+                yield sealed(view, names_of(view), part)
 
     def texts(self, view: View, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """These columns of a view, all text, in the files' order; a column that a file does not have is null. The address is among them."""
+        return self._columns(view, names, frozenset())
+
+    def _columns(self, view: View, names: Sequence[str], moments: frozenset[str]) -> Iterator[pa.RecordBatch]:
         for file in self._files[view.name]:
             for batch in _batches(file, [name for name in names if name in file.schema.names]):
-                columns = [
-                    as_text(batch.column(name)) if name in batch.schema.names else pa.nulls(batch.num_rows, pa.string())
-                    for name in names
-                ]
+                nothing = pa.nulls(batch.num_rows)
+                found = [(name, batch.column(name) if name in batch.schema.names else nothing) for name in names]
+                columns = [as_moments(column) if name in moments else as_text(column) for name, column in found]
                 yield valid_text(pa.RecordBatch.from_arrays(columns, names=list(names)))
 
     def _people(self, ids: pa.StringArray | None, now: datetime) -> Iterator[pa.RecordBatch]:
         """`account` with `email_read`, and no address where it is `0`. Who asked is looked up once, for the whole view."""
         has_asked = pc.is_in(self._account_ids(), value_set=self._asked(ids))
         first, place = now.astimezone(UTC).year - MINOR_YEARS, 0
-        for batch in self.texts(ACCOUNT, ACCOUNT.names):
+        for batch in self._columns(ACCOUNT, ACCOUNT.names, _moments(self.schemas, ACCOUNT)):
             here = has_asked.slice(place, batch.num_rows).combine_chunks()
             place += batch.num_rows
             may = pc.or_(_own_reason(batch, first), here)
@@ -209,9 +212,12 @@ def _own_reason(batch: pa.RecordBatch, first: int) -> Any:
 def _late(view: View, batch: pa.RecordBatch, since: datetime, grants_too: bool) -> Any:  # noqa: FBT001 - the port's own word
     """Rows that may hold a new no, or anything new. Seconds decide, rounded down: a few rows too many, never one too few."""
     clock = batch.column(CLOCK_OF[view.name])
-    second = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    readable = _true(pc.match_substring_regex(clock, READABLE_TIME))
-    old = pc.and_(readable, _true(pc.less(pc.utf8_slice_codeunits(clock, 0, 19), second)))
+    second = since.astimezone(UTC).replace(microsecond=0)
+    if clock.type == MOMENT:
+        old = _true(pc.less(clock, pa.scalar(second, MOMENT)))
+    else:
+        readable = _true(pc.match_substring_regex(clock, READABLE_TIME))
+        old = pc.and_(readable, _true(pc.less(pc.utf8_slice_codeunits(clock, 0, 19), second.strftime("%Y-%m-%dT%H:%M:%S"))))
     yes = {"consent_event": ["grant"], "rights_event": ["lift_objection", "unrestrict"]}.get(view.name)
     if yes is None or grants_too:
         return pc.invert(old)
@@ -224,6 +230,18 @@ def _in_segments(batch: pa.RecordBatch, segments: frozenset[tuple[str, str]]) ->
         both = pc.and_(pc.equal(batch.column("controller_id"), controller), pc.equal(batch.column("segment_code"), code))
         chosen = pc.or_(chosen, _true(both))
     return chosen
+
+
+def _moments(schemas: Mapping[str, tuple[Any, ...]], view: View) -> frozenset[str]:
+    """The columns that cross as moments: times that every file of the view which has them keeps as such."""
+    found = set()
+    for column in view.columns:
+        if column.kind == "time" and view.name in PEOPLE_VIEWS:
+            kinds = [schema.field(column.name).type for schema in schemas[view.name] if column.name in schema.names]
+            known = [kind for kind in kinds if not pa.types.is_null(kind)]
+            if known and all(is_moment(kind) for kind in known):
+                found.add(column.name)
+    return frozenset(found)
 
 
 def _present(schemas: Mapping[str, tuple[Any, ...]]) -> dict[str, dict[str, str]]:

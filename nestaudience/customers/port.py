@@ -1,8 +1,13 @@
 """What a customer store must be able to do: read its views in one snapshot, as Arrow, minimally.
 
-It reads people and decides nothing. Every fact crosses as text (`string`): times as ISO 8601 in UTC with `Z` or
-`+00:00`, booleans as `0` and `1`, whole numbers in decimal, null as null. Values are parsed once, in screening, where
-what does not parse is counted. The e-mail column never crosses as text: it is split off into `Addresses`.
+It reads people and decides nothing. Facts cross as text (`string`): times as ISO 8601 in UTC with `Z` or `+00:00`,
+booleans as `0` and `1`, whole numbers in decimal, null as null. Values are parsed once, in screening, where what does
+not parse is counted. The e-mail column never crosses as text: it is split off into `Addresses`.
+
+One exception spares the writing and the parsing: where a store has moments and no spelling of them, a column of kind
+`time` of the `PEOPLE_VIEWS` may cross as `MOMENT`, if it does so in every sheet of the snapshot. It means what its text
+would mean. `BEYOND` stands for every moment outside the years 1 to 9999, which have no text either: it is not null, and
+no rule accepts it as a time.
 """
 
 from collections.abc import Iterator
@@ -13,7 +18,15 @@ from typing import Final, Protocol
 
 import pyarrow as pa
 
-from nestaudience.customers.contract import FEED_STATUS, SEGMENT_STATUS, View
+from nestaudience.customers.contract import (
+    ACCOUNT,
+    CONSENT_EVENT,
+    FEED_STATUS,
+    RIGHTS_EVENT,
+    SEGMENT_MEMBER,
+    SEGMENT_STATUS,
+    View,
+)
 from nestaudience.hashing.digests import Addresses
 
 WARNINGS: Final = frozenset({"column_not_needed", "optional_view_missing"})
@@ -21,13 +34,20 @@ WARNINGS: Final = frozenset({"column_not_needed", "optional_view_missing"})
 STATUS_VIEWS: Final = frozenset({FEED_STATUS.name, SEGMENT_STATUS.name})
 """The views that tell of the others; no no stands in them."""
 
+PEOPLE_VIEWS: Final = frozenset({view.name for view in (ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER)})
+"""The views by which people are judged, whose times may cross as moments."""
+MOMENT: Final = pa.timestamp("us", "UTC")
+"""Microseconds since 1970, UTC."""
+BEYOND: Final = 253_402_300_800_000_000
+"""The `MOMENT` 10000-01-01."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """One stretch of a view.
 
-    `facts` has the view's columns but `email`, in the contract's order, all `string`; `addresses` has one entry a row
-    for the views that have an `email` column, None for the others.
+    `facts` has the view's columns but `email`, in the contract's order, each `string` or, for a time, `MOMENT`;
+    `addresses` has one entry a row for the views that have an `email` column, None for the others.
     """
 
     facts: pa.RecordBatch

@@ -79,8 +79,12 @@ def stretches(accounts: pa.StringArray) -> Iterator[list[str]]:
 
 def sheet(view: View, names: Sequence[str], batch: pa.RecordBatch) -> Sheet:
     """The sheet of a batch whose columns are these: the address apart from the facts, and every text valid."""
-    whole = valid_text(batch)
-    columns: dict[str, Any] = dict(zip(names, whole.columns, strict=True))
+    return sealed(view, names, valid_text(batch))
+
+
+def sealed(view: View, names: Sequence[str], batch: pa.RecordBatch) -> Sheet:
+    """The sheet of a batch whose texts are known to be valid."""
+    columns: dict[str, Any] = dict(zip(names, batch.columns, strict=True))
     addresses = Addresses(columns.pop("email")) if view.has_email else None
     return Sheet(pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)), addresses)
 
@@ -95,8 +99,10 @@ def valid_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch if valid else pa.RecordBatch.from_arrays([_repaired(c) for c in batch.columns], names=batch.schema.names)
 
 
-def _repaired(column: Any) -> pa.StringArray:
+def _repaired(column: Any) -> Any:
     """Row by row, and only for a stretch that holds such a text."""
+    if not pa.types.is_string(column.type):
+        return column
     return pa.array([_decoded(raw) for raw in column.cast(pa.binary()).to_pylist()], pa.string())
 
 

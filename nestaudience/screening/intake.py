@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER
-from nestaudience.customers.port import Sheet, Snapshot
+from nestaudience.customers.port import MOMENT, Sheet, Snapshot
 from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.digests import DIGEST_TYPE, Digests
@@ -33,10 +33,14 @@ _ACCOUNT_FACTS: Final = (*[name for name in ACCOUNT.names if name not in ("email
 _CONSENT_FACTS: Final = tuple(name for name in CONSENT_EVENT.names if name != "account_id")
 _RIGHTS_FACTS: Final = tuple(name for name in RIGHTS_EVENT.names if name not in ("email", "account_id"))
 _MEMBER_FACTS: Final = tuple(name for name in SEGMENT_MEMBER.names if name != "account_id")
-_SOURCES: Final = "SELECT source, number, kind FROM source_kind"
-_SOURCE_FIELDS: Final = (("source_number", pa.uint64()), ("source_kind", pa.string()))
-_TEXTS: Final = "SELECT version, text_no FROM text"
-_TEXT_FIELDS: Final = (("text_no", pa.int32()),)
+_SOURCE: Final = (
+    "source",
+    "SELECT source, number, kind FROM source_kind",
+    (("source_number", pa.uint64()), ("source_kind", pa.string())),
+)
+_TEXT: Final = ("text_version", "SELECT version, text_no FROM text", (("text_no", pa.int32()),))
+Lookup = Callable[[pa.RecordBatch], dict[str, pa.Array]]
+"""Facts in, columns by name out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +81,9 @@ class Intake:
 
     def accounts(self, sheets: Iterator[Sheet]) -> None:
         """Fill `subject`; the people read are counted on, and numbered in the order in which they come."""
-        token_fields = ["account_token", "person_token", "digest_google", "digest_meta", "kept_token"]
-        schema = pa.schema(
-            [(name, pa.uuid()) for name in token_fields]
-            + [("row_no", pa.int64()), ("unusable_google", pa.bool_()), ("unusable_meta", pa.bool_())]
-            + [(name, pa.string()) for name in _ACCOUNT_FACTS]
-        )
-        self._load("account", schema, (self._account_batch(sheet, schema) for sheet in sheets))
+        self._load("account", (self._account_batch(sheet) for sheet in sheets))
 
-    def _account_batch(self, sheet: Sheet, schema: pa.Schema) -> pa.RecordBatch:
+    def _account_batch(self, sheet: Sheet) -> pa.RecordBatch:
         facts, addresses = sheet.facts, sheet.addresses
         if addresses is None:
             raise TypeError("a sheet of accounts has addresses")
@@ -111,29 +109,19 @@ class Intake:
             missing = pc.and_(read, pc.is_null(token)) if known else pa.array([False] * len(read))
             columns[f"digest_{recipient.value}"] = tokens_to_uuid(token)
             columns[f"unusable_{recipient.value}"] = missing
-        columns |= {name: facts.column(name) for name in _ACCOUNT_FACTS}
-        return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+        return pa.record_batch(columns | _facts_of(sheet, _ACCOUNT_FACTS))
 
     def consents(self, sheets: Iterator[Sheet]) -> None:
         """Fill `consent`."""
-        source = self._lookup("source", _SOURCES, _SOURCE_FIELDS)
-        text = self._lookup("text_version", _TEXTS, _TEXT_FIELDS)
-        self._facts(
-            "consent", sheets, _CONSENT_FACTS, (*_SOURCE_FIELDS, *_TEXT_FIELDS), lambda facts: [*source(facts), *text(facts)]
-        )
+        self._load("consent", self._spoken(sheets, _CONSENT_FACTS, [self._lookup(*_SOURCE), self._lookup(*_TEXT)]))
 
     def members(self, sheets: Iterator[Sheet]) -> None:
         """Fill `member`."""
-        self._facts("member", sheets, _MEMBER_FACTS)
+        self._load("member", self._spoken(sheets, _MEMBER_FACTS, []))
 
     def rights(self, sheets: Iterator[Sheet]) -> None:
         """Fill `rights`; an address that comes without an account becomes a token at once."""
-        schema = pa.schema(
-            [(name, pa.uuid()) for name in ("account_token", "address_token", "kept_token")]
-            + [(name, pa.string()) for name in _RIGHTS_FACTS]
-            + list(_SOURCE_FIELDS)
-        )
-        source = self._lookup("source", _SOURCES, _SOURCE_FIELDS)
+        source = self._lookup(*_SOURCE)
 
         def batch(sheet: Sheet) -> pa.RecordBatch:
             if sheet.addresses is None:
@@ -144,50 +132,41 @@ class Intake:
             kept, accounts = self.aliases.people(hashed.kept_tokens, hashed.person_token), self._tokens.of_accounts(ids)
             self.aliases.accounts(ids, accounts)
             alone = [pc.if_else(pc.is_null(ids), column, pa.scalar(None, TOKEN)) for column in (hashed.person_token, kept)]
-            tokens = [tokens_to_uuid(column) for column in (accounts, *alone)]
-            facts = [sheet.facts.column(name) for name in _RIGHTS_FACTS]
-            return pa.RecordBatch.from_arrays([*tokens, *facts, *source(sheet.facts)], schema=schema)
+            columns = zip(("account_token", "address_token", "kept_token"), (accounts, *alone), strict=True)
+            tokens = {name: tokens_to_uuid(column) for name, column in columns}
+            return pa.record_batch(tokens | _facts_of(sheet, _RIGHTS_FACTS) | source(sheet.facts))
 
-        self._load("rights", schema, (batch(sheet) for sheet in sheets))
+        self._load("rights", (batch(sheet) for sheet in sheets))
 
-    def _facts(
-        self,
-        table: str,
-        sheets: Iterator[Sheet],
-        names: tuple[str, ...],
-        more: tuple[tuple[str, pa.DataType], ...] = (),
-        found: Callable[[pa.RecordBatch], list[pa.Array]] = lambda facts: [],
-    ) -> None:
-        schema = pa.schema([("account_token", pa.uuid()), *((name, pa.string()) for name in names), *more])
-
-        def batch(sheet: Sheet) -> pa.RecordBatch:
+    def _spoken(self, sheets: Iterator[Sheet], names: tuple[str, ...], lookups: list[Lookup]) -> Iterator[pa.RecordBatch]:
+        """Sheets of a view without addresses: the account's token, these facts, and what is looked up."""
+        for sheet in sheets:
             ids = sheet.facts.column("account_id")
             self._note_sources(sheet)
             token = self._tokens.of_accounts(ids)
             self.aliases.accounts(ids, token)
-            facts = [sheet.facts.column(name) for name in names]
-            return pa.RecordBatch.from_arrays([tokens_to_uuid(token), *facts, *found(sheet.facts)], schema=schema)
+            columns = {"account_token": tokens_to_uuid(token)} | _facts_of(sheet, names)
+            for look in lookups:
+                columns |= look(sheet.facts)
+            yield pa.record_batch(columns)
 
-        self._load(table, schema, (batch(sheet) for sheet in sheets))
-
-    def _lookup(
-        self, column: str, query: str, fields: tuple[tuple[str, pa.DataType], ...]
-    ) -> Callable[[pa.RecordBatch], list[pa.Array]]:
+    def _lookup(self, column: str, query: str, fields: tuple[tuple[str, pa.DataType], ...]) -> Lookup:
         """What the rules say of the texts in a column of facts: these fields, null for a text that the query's first column does not have.
 
         Asked here and not in the load's SQL, where a join would carry every column of every row through it.
         """
         rows = list(zip(*ask(self._connection, query), strict=True)) or [()] * (1 + len(fields))
         keys = pa.array(rows[0], pa.string())
-        values = [pa.array(found, kind) for found, (_, kind) in zip(rows[1:], fields, strict=True)]
+        values = {name: pa.array(found, kind) for found, (name, kind) in zip(rows[1:], fields, strict=True)}
 
-        def look(facts: pa.RecordBatch) -> list[pa.Array]:
+        def look(facts: pa.RecordBatch) -> dict[str, pa.Array]:
             places = pc.index_in(facts.column(column), value_set=keys, skip_nulls=True)
-            return [each.take(places) for each in values]
+            return {name: each.take(places) for name, each in values.items()}
 
         return look
 
-    def _load(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+    def _load(self, name: str, batches: Iterator[pa.RecordBatch]) -> None:
+        """Stream the batches through the load's SQL; nothing is planned where there are none."""
         failures: list[NestAudienceError] = []
 
         def counted() -> Iterator[pa.RecordBatch]:
@@ -201,18 +180,24 @@ class Intake:
                 raise
 
         self.counts.setdefault(name, 0)
-        stream = pa.RecordBatchReader.from_batches(schema, counted())
         failed = False
         try:
-            self._connection.register(f"{name}_stream", stream)
-            run_file(self._connection, "nestaudience.screening", f"01_load_{name}.sql")
-            self._connection.unregister(f"{name}_stream")
-        except (duckdb.Error, NestAudienceError):
+            self._stream(name, counted())
+        except (duckdb.Error, pa.ArrowException, NestAudienceError):
             failed = True
         if failures:
             raise failures[0].with_traceback(None)
         if failed:
             raise MustStop("engine_failed", f"reading {name}", "nothing was sent; see the memory and spill settings")
+
+    def _stream(self, name: str, batches: Iterator[pa.RecordBatch]) -> None:
+        first = next(batches, None)
+        if first is None:
+            return
+        stream = pa.RecordBatchReader.from_batches(first.schema, _alike(first, batches))
+        self._connection.register(f"{name}_stream", stream)
+        run_file(self._connection, "nestaudience.screening", f"01_load_{name}.sql")
+        self._connection.unregister(f"{name}_stream")
 
     def _note_sources(self, sheet: Sheet) -> None:
         if "source" in sheet.facts.schema.names and len(self._sources) < MOST_SOURCES:
@@ -231,6 +216,21 @@ class Intake:
             for recipient, parts in self._digests.items()
         }
         return People(ids, digests)
+
+
+def _facts_of(sheet: Sheet, names: tuple[str, ...]) -> dict[str, pa.Array]:
+    """These facts; a moment as the engine holds it, without its zone."""
+    columns = {name: sheet.facts.column(name) for name in names}
+    return {name: column.view(pa.timestamp("us")) if column.type == MOMENT else column for name, column in columns.items()}
+
+
+def _alike(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """All of them. Raises `TypeError` for one with other types than the first: the engine would read it as if it had them."""
+    yield first
+    for batch in rest:
+        if batch.schema != first.schema:
+            raise TypeError("the sheets of one snapshot have the same types")
+        yield batch
 
 
 def read_all(intake: Intake, snapshot: Snapshot, segments: frozenset[tuple[str, str]], now: datetime) -> None:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nestaudience.customers.contract import VIEWS, Column, View
-from nestaudience.customers.port import CustomerStore, Snapshot
+from nestaudience.customers.parquet_text import as_text
+from nestaudience.customers.port import MOMENT, PEOPLE_VIEWS, CustomerStore, Snapshot
 from nestaudience.hashing.digests import Addresses
 
 Row = Mapping[str, object]
@@ -111,12 +112,15 @@ def write_parquet(folder: Path, rows: Rows, *, parts: int = 2) -> Path:
 
 
 def rows_of(snapshot: Snapshot, view: View, **how: object) -> list[dict[str, object]]:
-    """Every row with its address revealed, in the store's order."""
+    """Every row with its address revealed, in the store's order; a moment as the text that it stands for."""
     found = []
     for sheet in snapshot.read(view, **how):
-        assert all(pa.types.is_string(field.type) for field in sheet.facts.schema)
+        moments = {column.name for column in view.columns if column.kind == "time" and view.name in PEOPLE_VIEWS}
+        for field in sheet.facts.schema:
+            assert pa.types.is_string(field.type) or (field.type == MOMENT and field.name in moments)
         assert "email" not in sheet.facts.schema.names
-        part = sheet.facts.to_pylist()
+        texts = [as_text(column) for column in sheet.facts.columns]
+        part = pa.RecordBatch.from_arrays(texts, names=sheet.facts.schema.names).to_pylist()
         if view.has_email:
             assert isinstance(sheet.addresses, Addresses)
             assert len(sheet.addresses) == len(part)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nestaudience.customers.parquet_text import as_moments, as_text
+from nestaudience.customers.port import BEYOND, MOMENT
 from nestaudience.screening.engine import EngineLimits, open_engine, prepare, run_file
 from tests.reference.values import moment, whole
 from tests.screening.test_remembered_noes import RULES
@@ -89,6 +91,25 @@ def test_a_time_reads_as_the_reference_reads_it(engine: duckdb.DuckDBPyConnectio
     assert answers(engine, "clock(t)", pa.array(texts, pa.string())) == wanted
     unreadable = [text is not None and found is None for text, found in zip(texts, wanted, strict=True)]
     assert answers(engine, "unreadable(t, clock(t))", pa.array(texts, pa.string())) == unreadable
+
+
+TICKS = INSIDE.map(lambda at: (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
+EDGES = [
+    (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) + more for at in (FIRST, LAST) for more in (-1, 0, 1)
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    ticks=st.lists(
+        st.none() | TICKS | st.sampled_from([*EDGES, BEYOND, 0, -1]) | st.integers(-BEYOND, BEYOND), min_size=1, max_size=30
+    )
+)
+def test_a_moment_reads_as_its_text_would(engine: duckdb.DuckDBPyConnection, ticks: list[int | None]) -> None:
+    moments = as_moments(pa.array(ticks, pa.int64()).cast(MOMENT))
+    for expression in ("clock(t)", "unreadable(t, clock(t))"):
+        naive = answers(engine, expression, moments.view(pa.timestamp("us")))
+        assert naive == answers(engine, expression, as_text(moments))
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,6 +1,8 @@
 -- What a text means. A value that does not parse is null; whether that matters is said where it is used.
-CREATE OR REPLACE MACRO clock(t) AS
-    CASE WHEN regexp_full_match(t, '[12]\d{3}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)') THEN try_cast(t AS TIMESTAMP) END;
+-- A moment of the store's own is a time where its text would be one.
+CREATE OR REPLACE MACRO clock(t VARCHAR) AS
+    CASE WHEN regexp_full_match(t, '[12]\d{3}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)') THEN try_cast(t AS TIMESTAMP) END,
+    (t TIMESTAMP) AS CASE WHEN t >= TIMESTAMP '1000-01-01' AND t < TIMESTAMP '3000-01-01' THEN t END;
 CREATE OR REPLACE MACRO unreadable(t, value) AS t IS NOT NULL AND value IS NULL;
 CREATE OR REPLACE MACRO whole(t) AS CASE WHEN regexp_full_match(t, '-?\d{1,18}') THEN try_cast(t AS BIGINT) END;
 CREATE OR REPLACE MACRO flag(condition, reason) AS CASE WHEN coalesce(condition, false) THEN reason ELSE 0::UBIGINT END;
