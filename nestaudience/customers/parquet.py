@@ -37,7 +37,7 @@ from nestaudience.customers.sheets import (
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 
 _FAILURES: Final = (pa.ArrowException, OSError)
-_COMPACT_ROWS: Final = 1_000_000
+_COMPACT_ROWS: Final = 4_000_000
 _NONE: Final = pa.scalar(None, pa.string())
 
 
@@ -157,8 +157,8 @@ class ParquetSnapshot:
         return pa.chunked_array([batch.column(0) for batch in self.texts(ACCOUNT, ("account_id",))], pa.string())
 
     def _asked(self, ids: pa.StringArray | None) -> pa.StringArray:
-        """The accounts with a grant for list matching, or with a no of their own."""
-        found = _Distinct()
+        """The accounts with a grant for list matching, or with a no of their own, some more than once."""
+        found = _Gathered()
         if CONSENT_EVENT.name in self._files:
             for batch in self.texts(CONSENT_EVENT, ("account_id", "action", "purpose")):
                 action, purpose = batch.column("action"), batch.column("purpose")
@@ -173,27 +173,27 @@ class ParquetSnapshot:
         return found.ids()
 
 
-class _Distinct:
-    """Distinct ids, gathered without holding every repetition."""
+class _Gathered:
+    """Ids, gathered without holding every repetition: `most` of them, or twice as many as there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _COMPACT_ROWS) -> None:
         self._parts: list[pa.StringArray] = []
         self._rows = 0
-        self._limit = _COMPACT_ROWS
+        self._limit = self._most = most
 
     def add(self, ids: pa.StringArray, only: pa.StringArray | None) -> None:
         """Add these; where `only` is given, those of them that are in it."""
         wanted = ids if only is None else ids.filter(pc.is_in(ids, value_set=only))
-        self._parts.append(pc.drop_null(pc.unique(wanted)))
+        self._parts.append(pc.drop_null(wanted))
         self._rows += len(self._parts[-1])
         if self._rows > self._limit:
-            self._parts = [self.ids()]
+            self._parts = [pc.unique(self.ids())]
             self._rows = len(self._parts[0])
-            self._limit = max(_COMPACT_ROWS, 2 * self._rows)
+            self._limit = max(self._most, 2 * self._rows)
 
     def ids(self) -> pa.StringArray:
-        """Everything added, once."""
-        return pc.unique(pa.chunked_array(self._parts, pa.string()))
+        """Everything added, at least once."""
+        return pa.concat_arrays(self._parts) if self._parts else pa.array([], pa.string())
 
 
 def _true(condition: Any) -> Any:
