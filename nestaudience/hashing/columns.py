@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nestaudience.hashing.addresses import normalise
+from nestaudience.hashing.addresses import Normalised, normalise
 from nestaudience.hashing.digests import Addresses, Digests
 from nestaudience.hashing.kernel import sha256_column
 from nestaudience.hashing.tokens import TOKEN_TYPE, Tokens
@@ -56,7 +56,7 @@ def hash_addresses(
     """
     normalised = normalise(addresses)
     read = pc.is_valid(addresses.reveal())
-    digests = {recipient: Digests(sha256_column(normalised.forms[recipient].reveal()), recipient) for recipient in recipients}
+    digests = _digests(normalised, recipients)
     return HashedColumns(
         digests=digests,
         person_token=tokens.of_people(normalised.canonical.reveal()),
@@ -64,3 +64,19 @@ def hash_addresses(
         digest_token={recipient: tokens.of_digests(column) for recipient, column in digests.items()},
         unusable={recipient: pc.and_(read, pc.is_null(column.column)) for recipient, column in digests.items()},
     )
+
+
+def _digests(normalised: Normalised, recipients: Iterable[Recipient]) -> dict[Recipient, Digests]:
+    """The digests for each recipient. Most addresses have one form for all of them, and are hashed once."""
+    made: dict[Recipient, Digests] = {}
+    first: pa.StringArray | None = None
+    for recipient in recipients:
+        form = normalised.forms[recipient].reveal()
+        if first is None:
+            first, column = form, sha256_column(form)
+            shared = column
+        else:
+            other = pc.invert(pc.fill_null(pc.equal(form, first), False))  # noqa: FBT003 (a value, not a switch)
+            column = pc.replace_with_mask(shared, other, sha256_column(form.filter(other)))
+        made[recipient] = Digests(column, recipient)
+    return made
