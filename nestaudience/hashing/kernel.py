@@ -46,15 +46,15 @@ class Engine:
         self._connection = duckdb.connect(":memory:", config={"temp_directory": "", "threads": _THREADS})
         self._connection.execute("SET enable_external_access = false")
 
-    def hex_of(self, rows: pa.Table, expression: Any) -> pa.ChunkedArray:
-        """Evaluate one expression over the column `x`, row by row and in order, giving hexadecimal text.
+    def evaluate(self, rows: pa.Table, expression: Any) -> pa.ChunkedArray:
+        """One expression over the column `x`, row by row and in order.
 
         Raises `TryAgain` when DuckDB fails (it ran out of memory, or was closed); DuckDB's own words are dropped.
         """
         result: pa.ChunkedArray | None
         try:
             cursor = self._connection.cursor()
-            result = cursor.from_arrow(rows).select(expression.alias("hex")).to_arrow_table()["hex"]
+            result = cursor.from_arrow(rows).select(expression.alias("y")).to_arrow_table()["y"]
         except duckdb.Error:
             result = None
         if result is None:
@@ -118,6 +118,15 @@ def hmac_column(key: bytes, column: pa.Array, size: int = 16, *, label: bytes = 
     return _over(column, size, expression, lambda value: hmac.digest(key, label + value, "sha256")[:size])
 
 
+def lookup_numbers(column: pa.StringArray) -> npt.NDArray[np.uint64]:
+    """A number for each text by which to look it up within this process, well spread. It is no digest: others may share it, and it hides nothing.
+
+    A null has a number as well. Raises `TryAgain` when the engine fails.
+    """
+    numbers = _shared.get().evaluate(_sliced(column.cast(pa.binary())), _call("hash", duckdb.ColumnExpression("x")))
+    return np.asarray(numbers.to_numpy(), dtype=np.uint64)
+
+
 def column_of(rows: Bytes2D) -> pa.FixedSizeBinaryArray:
     """A matrix of bytes [n, width] as a `fixed_size_binary[width]` column without nulls, without a copy where it can be."""
     if rows.ndim != 2 or rows.dtype != np.uint8:
@@ -160,7 +169,7 @@ def _over(
         few = b"".join([of_one(value) for value in values.to_pylist()])
         hashed = np.frombuffer(few, dtype=np.uint8).reshape(len(values), width)
     else:
-        text = _shared.get().hex_of(_sliced(values), expression(duckdb.ColumnExpression("x")))
+        text = _shared.get().evaluate(_sliced(values), expression(duckdb.ColumnExpression("x")))
         hashed = _unhexed(text, len(values), width)
     if len(present) == len(column):
         return column_of(hashed)
@@ -171,7 +180,7 @@ def _over(
 
 def _sliced(values: pa.BinaryArray) -> pa.Table:
     """One column `x`, in pieces that the engine's threads share out: at least one for each, because a thread that has none spins."""
-    rows = min(SLICE_ROWS, -(-len(values) // _THREADS))
+    rows = max(1, min(SLICE_ROWS, -(-len(values) // _THREADS)))
     pieces = [values.slice(start, rows) for start in range(0, len(values), rows)]
     return pa.table({"x": pa.chunked_array(pieces, pa.binary())})
 

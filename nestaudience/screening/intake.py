@@ -19,6 +19,7 @@ from nestaudience.customers.port import MOMENT, Sheet, Snapshot
 from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.digests import DIGEST_TYPE, Digests
+from nestaudience.hashing.met_accounts import MetAccounts
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.screening.engine import TOKEN, ask, run_file, tokens_to_uuid
 from nestaudience.screening.recall import Aliases, Recall
@@ -69,6 +70,7 @@ class Intake:
     ) -> None:
         self._connection = connection
         self._tokens = tokens
+        self._accounts = MetAccounts(tokens)
         self._recipients = recipients
         self._progress = progress
         self._rows = 0
@@ -88,7 +90,7 @@ class Intake:
         if addresses is None:
             raise TypeError("a sheet of accounts has addresses")
         hashed = hash_addresses(addresses, self._tokens, self._recipients, self.aliases.keys)
-        account_token = self._tokens.of_accounts(facts.column("account_id"))
+        account_token = self._accounts.meet(facts.column("account_id"))
         self.aliases.accounts(facts.column("account_id"), account_token)
         read = pc.fill_null(pc.equal(facts.column("email_read"), "1"), False)  # noqa: FBT003 (a value, not a switch)
         places = pc.cast(pc.cumulative_sum(pc.cast(read, pa.int64())), pa.int64())
@@ -129,7 +131,7 @@ class Intake:
             ids = sheet.facts.column("account_id")
             self._note_sources(sheet)
             hashed = hash_addresses(sheet.addresses, self._tokens, (), self.aliases.keys)
-            kept, accounts = self.aliases.people(hashed.kept_tokens, hashed.person_token), self._tokens.of_accounts(ids)
+            kept, accounts = self.aliases.people(hashed.kept_tokens, hashed.person_token), self._accounts.again(ids)
             self.aliases.accounts(ids, accounts)
             alone = [pc.if_else(pc.is_null(ids), column, pa.scalar(None, TOKEN)) for column in (hashed.person_token, kept)]
             columns = zip(("account_token", "address_token", "kept_token"), (accounts, *alone), strict=True)
@@ -143,7 +145,7 @@ class Intake:
         for sheet in sheets:
             ids = sheet.facts.column("account_id")
             self._note_sources(sheet)
-            token = self._tokens.of_accounts(ids)
+            token = self._accounts.again(ids)
             self.aliases.accounts(ids, token)
             columns = {"account_token": tokens_to_uuid(token)} | _facts_of(sheet, names)
             for look in lookups:
