@@ -5,7 +5,8 @@ The order:
   (2) the store's sheets stream in; addresses become digests and tokens   intake, 01_*.sql
   (3) accounts that others ask for, or that are gone, become subjects     02_subjects.sql
       remembered noes get the tokens of tonight                           02_recall.sql
-  (4) the noes of the whole group, and whom they reach                    03_noes.sql
+  (4) the noes of the whole group, those that memory adds,                03_noes.sql, 03_recalled.sql
+      and whom they reach                                                 03_reached.sql
   (5) consent, by grant, against what stands against it                   04_consent.sql
   (6) objections, restrictions, erasures, closures                        05_rights.sql
   (7) the answer for each subject; the candidates of each audience        06_answer.sql
@@ -29,7 +30,11 @@ from nestaudience.screening.rules import AudienceRule, Funnel, Rules
 from nestaudience.vocabulary import AudienceKey, Reason, reasons_in
 
 _PACKAGE: Final = "nestaudience.screening"
-_STEPS: Final = ("02_subjects.sql", "02_recall.sql", "03_noes.sql", "04_consent.sql", "05_rights.sql", "06_answer.sql")
+_RECALLED: Final = "03_recalled.sql"
+_STEPS: Final = (
+    *("02_subjects.sql", "02_recall.sql", "03_noes.sql", _RECALLED, "03_reached.sql"),
+    *("04_consent.sql", "05_rights.sql", "06_answer.sql"),
+)
 
 HELD_SCHEMA: Final = pa.schema(
     [
@@ -204,8 +209,10 @@ def screen(
     _register(connection, "source", intake.sources(), _SOURCE_SCHEMA)
     ask(connection, _LABELS)
     _register(connection, "older_alias", intake.aliases.table(), ALIAS_SCHEMA)
+    older = (known.noes.num_rows if known else 0) + (recall.rows.num_rows if recall else 0)
     for step in _STEPS:
-        run_file(connection, _PACKAGE, step)
+        if older or step != _RECALLED:
+            run_file(connection, _PACKAGE, step)
     return Screened(connection, wanted, intake.people(), dict(intake.counts), now)
 
 

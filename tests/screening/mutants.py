@@ -19,7 +19,7 @@ from tests.reference.strategies import Case, cases
 from tests.screening.test_equals_reference import compare
 
 _ACCOUNT, _NOES, _SUBJECTS = "screening/sql/01_load_account.sql", "screening/sql/03_noes.sql", "screening/sql/02_subjects.sql"
-_RECALL = "screening/sql/02_recall.sql"
+_RECALL, _REACHED = "screening/sql/02_recall.sql", "screening/sql/03_reached.sql"
 _CONSENT, _RIGHTS, _ANSWER = "screening/sql/04_consent.sql", "screening/sql/05_rights.sql", "screening/sql/06_answer.sql"
 
 
@@ -36,24 +36,27 @@ def _one(name: str, file: str, old: str, new: str) -> Mutant:
 
 MUTANTS: Final = (
     _one("a no is as late as its later clock", _NOES, "ELSE least(coalesce(occurred", "ELSE greatest(coalesce(occurred"),
-    _one("a yes needs no skew", _NOES, "y_occurred > n_occurred + getvariable('skew')", "y_occurred > n_occurred"),
+    _one("a yes needs no skew", _REACHED, "y_occurred > n_occurred + getvariable('skew')", "y_occurred > n_occurred"),
     _one(
         "a yes is later on one clock only",
-        _NOES,
+        _REACHED,
         "getvariable('skew') AND y_recorded > n_recorded END",
         "getvariable('skew') END",
     ),
-    _one("a tie of sequence numbers goes to the yes", _NOES, "THEN y_seq > n_seq", "THEN y_seq >= n_seq"),
+    _one("a tie of sequence numbers goes to the yes", _REACHED, "THEN y_seq > n_seq", "THEN y_seq >= n_seq"),
     _one(
         "a grant may be recorded long before it was given",
-        _NOES,
-        "coalesce(occurred <= recorded + getvariable('skew') AND",
-        "coalesce(",
+        _REACHED,
+        "AND (occurred <= recorded OR occurred <= recorded + getvariable('skew')) THEN",
+        "THEN",
     ),
     _one(
-        "a no reaches its own account only", _NOES, "ON s.person_token = n.person_token", "ON s.account_token = n.account_token"
+        "a no reaches its own account only",
+        _REACHED,
+        "ON s.person_token = n.person_token",
+        "ON s.account_token = n.account_token",
     ),
-    _one("a closure reaches everybody with the address", _NOES, "WHERE n.kind <> 'closed'", "WHERE true"),
+    _one("a closure reaches everybody with the address", _REACHED, "WHERE n.kind <> 'closed'", "WHERE true"),
     _one("an unknown recipient is one of them", _NOES, "THEN recipient ELSE 3 END", "THEN recipient ELSE 1 END"),
     _one(
         "an unknown purpose is no purpose",
@@ -61,34 +64,39 @@ MUTANTS: Final = (
         "FROM withdrawal WHERE purpose IN (0, 1)",
         "FROM withdrawal WHERE purpose IN (1)",
     ),
-    _one("anybody's unrestrict ends a restriction", _NOES, "AND (u.account_token = no_event.account_token", "AND (true"),
+    _one("anybody's unrestrict ends a restriction", _REACHED, "AND (u.account_token = no_event.account_token", "AND (true"),
     _one(
         "a disputed grant counts",
         _CONSENT,
-        "AND c.event NOT IN (SELECT event FROM disputed WHERE view_name = 'consent'), false",
-        ", false",
+        "AND c.event NOT IN (SELECT event FROM disputed WHERE view_name = 'consent') THEN",
+        "THEN",
     ),
-    _one("an unconfirmed grant counts", _CONSENT, "coalesce(c.confirmed AND usable(", "coalesce(usable("),
-    _one("a text counts before it was in force", _CONSENT, "WHEN g.valid_from <= g.occurred AND EXISTS", "WHEN EXISTS"),
+    _one("an unconfirmed grant counts", _CONSENT, "AND c.confirmed AND usable(", "AND usable("),
+    _one(
+        "a text counts before it was in force",
+        _CONSENT,
+        "v.text_no IS NOT NULL AND t.valid_from <= c.occurred",
+        "v.text_no IS NOT NULL",
+    ),
     _one("half of Google's signals suffice", _CONSENT, "CASE WHEN signals = 3 THEN 3 ELSE 2 END", "3"),
     _one("consent holds on the day it ends", _CONSENT, "> getvariable('now') AS fresh", ">= getvariable('now') AS fresh"),
     _one(
         "any cookie grant ends any refusal",
         _CONSENT,
         "AND y.purpose = CASE n.kind WHEN 'cookies_web' THEN 2 WHEN 'cookies_conversions' THEN 3 END",
-        "AND y.purpose IN (2, 3)",
+        "AND y.purpose IN (2, 3) AND n.kind IN ('cookies_web', 'cookies_conversions', 'cookies_unknown')",
     ),
     _one(
         "one withdrawal outdone is all of them",
         _CONSENT,
-        "bool_and(b.beats) FILTER (a.withdrawal)",
-        "bool_or(b.beats) FILTER (a.withdrawal)",
+        "bit_and(left_of_it) FILTER (withdrawal)",
+        "bit_or(left_of_it) FILTER (withdrawal)",
     ),
     _one(
         "two grants share the work of one",
         _CONSENT,
-        "bool_or(beats_withdrawals AND beats_refusals) AS any_both",
-        "bool_or(beats_withdrawals) AND bool_or(beats_refusals) AS any_both",
+        "bit_or(all_noes) AS any_both",
+        "coalesce(bit_or(withdrawals), 3) & coalesce(bit_or(refusals), 3) AS any_both",
     ),
     _one(
         "a grant for one recipient is for both",
@@ -99,14 +107,14 @@ MUTANTS: Final = (
     _one(
         "refused cookies never end",
         _CONSENT,
-        "n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded)));",
-        "n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded) AND false));",
+        "y.seq, y.occurred, y.recorded, n.seq, n.occurred, n.recorded);",
+        "y.seq, y.occurred, y.recorded, n.seq, n.occurred, n.recorded) AND false;",
     ),
     _one(
         "a lift counts at any company",
         _RIGHTS,
-        "ON l.account_token = st.s_account AND l.controller = st.s_controller",
-        "ON l.account_token = st.s_account",
+        "ON l.account_token = st.account_token AND l.controller = st.controller",
+        "ON l.account_token = st.account_token",
     ),
     _one(
         "a lift counts from anywhere",
@@ -141,8 +149,8 @@ MUTANTS: Final = (
     _one(
         "a visit on the last day is too old",
         _ANSWER,
-        "m.oldest_site + to_days(getvariable('site_days')) <",
-        "m.oldest_site + to_days(getvariable('site_days')) <=",
+        "oldest_site + to_days(getvariable('site_days')) <",
+        "oldest_site + to_days(getvariable('site_days')) <=",
     ),
     _one(
         "two blocked accounts of one address do not see each other",
@@ -172,8 +180,9 @@ MUTANTS: Final = (
     _one(
         "what memory holds of consent is for one recipient",
         _CONSENT,
-        "bool_or(t.side = 1) AS google, bool_or(t.side = 2) AS meta",
-        "true AS google, true AS meta",
+        "contest_mask(withdrawn, refused, expired, 1) AS google, contest_mask(withdrawn, refused, expired, 2) AS meta",
+        "contest_mask(withdrawn, refused, expired, CASE WHEN with_memory THEN 3 ELSE 1 END) AS google,"
+        " contest_mask(withdrawn, refused, expired, CASE WHEN with_memory THEN 3 ELSE 2 END) AS meta",
     ),
     _one("a code of the store's is said to be memory's", _RIGHTS, "(kept_google & ~google) > 0", "kept_google > 0"),
     _one(
@@ -185,8 +194,8 @@ MUTANTS: Final = (
     _one(
         "the clocks of two cookie grants are joined",
         _CONSENT,
-        "SELECT 1 FROM yes y WHERE y.subject_no = r.subject_no",
-        f"SELECT 1 FROM ({_JOINED}) y WHERE y.subject_no = r.subject_no",
+        "FROM reached n JOIN yes y ON",
+        f"FROM reached n JOIN ({_JOINED}) y ON",
     ),
     _one(
         "the clocks of two grants after a lift are joined",
@@ -243,7 +252,7 @@ MUTANTS: Final = (
     ),
     _one(
         "a remembered restriction ends by nothing",
-        _NOES,
+        _REACHED,
         "DELETE FROM no_event WHERE kind = 'restricted' AND EXISTS (",
         "DELETE FROM no_event WHERE kind = 'restricted' AND NOT remembered AND EXISTS (",
     ),

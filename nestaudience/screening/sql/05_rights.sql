@@ -7,26 +7,23 @@ WHERE r.action = 'lift_objection' AND r.purpose IN (1, 4, 6) AND usable(r.occurr
   AND r.event NOT IN (SELECT event FROM disputed WHERE view_name = 'rights');
 
 CREATE OR REPLACE TABLE standing AS
-SELECT r.subject_no, n.rowid AS no_no, n.kind, n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded, n.bits, n.remembered, n.lifted,
-       s.account_token AS s_account, s.controller AS s_controller, s.created_at
-FROM reached r JOIN no_event n ON n.rowid = r.no_no JOIN subject s ON s.rowid = r.subject_no
-WHERE n.kind IN ('erased', 'restricted', 'objected', 'objected_analysis', 'closed');
+SELECT r.*, s.account_token, s.controller, s.created_at
+FROM reached r JOIN subject s ON s.rowid = r.subject_no
+WHERE r.kind IN ('erased', 'restricted', 'objected', 'objected_analysis', 'closed');
 
 -- Lifts that outdo an objection; the objection to matching needs a new grant as well, not earlier than the lift on either clock.
 CREATE OR REPLACE TABLE lifted AS
 SELECT st.subject_no, st.no_no, st.kind, l.occurred AS lift_occurred, l.recorded AS lift_recorded
-FROM standing st JOIN lift l ON l.account_token = st.s_account AND l.controller = st.s_controller
+FROM standing st JOIN lift l ON l.account_token = st.account_token AND l.controller = st.controller
 WHERE ((st.kind = 'objected' AND l.for_matching) OR (st.kind = 'objected_analysis' AND l.for_analysis))
-  AND outdoes(l.account_token, l.source, l.controller, l.seq, l.occurred, l.recorded,
-              st.account_token, st.source, st.controller, st.seq, st.occurred, st.recorded)
+  AND outdoes(st.same_line AND l.source = st.source, l.seq, l.occurred, l.recorded, st.seq, st.occurred, st.recorded)
 UNION ALL SELECT subject_no, no_no, kind, lifted, lifted FROM standing WHERE lifted IS NOT NULL;
 CREATE OR REPLACE TABLE consented_again AS
 SELECT l.subject_no, l.no_no, bit_or(y.counting) AS bits
 FROM lifted l JOIN standing st USING (subject_no, no_no) JOIN yes y ON y.subject_no = l.subject_no
-WHERE l.kind = 'objected' AND y.purpose = 1 AND y.counting > 0 AND y.source_kind IN ('account_prefs', 'support_case', 'dsr')
+WHERE l.kind = 'objected' AND y.purpose = 1 AND y.counting > 0 AND y.settled
   AND y.occurred >= l.lift_occurred AND y.recorded >= l.lift_recorded
-  AND outdoes(y.account_token, y.source, y.controller, y.seq, y.occurred, y.recorded,
-              st.account_token, st.source, st.controller, st.seq, st.occurred, st.recorded)
+  AND outdoes(st.same_line AND y.source = st.source, y.seq, y.occurred, y.recorded, st.seq, st.occurred, st.recorded)
 GROUP BY l.subject_no, l.no_no;
 
 CREATE OR REPLACE TABLE rights_mask AS
@@ -56,9 +53,10 @@ FROM by_memory;
 
 -- A grant to build on visits and clicks that stands: fresh, and outdoing every refusal of it, or of nobody knows what.
 CREATE OR REPLACE TABLE behaviour AS
-SELECT DISTINCT y.subject_no FROM yes y
-WHERE y.purpose = 2 AND y.counting > 0 AND y.fresh AND NOT EXISTS (
-    SELECT 1 FROM reached r JOIN no_event n ON n.rowid = r.no_no
-    WHERE r.subject_no = y.subject_no AND n.kind IN ('cookies_web', 'cookies_unknown')
-      AND NOT coalesce(outdoes(y.account_token, y.source, y.controller, y.seq, y.occurred, y.recorded,
-                               n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded), false));
+WITH given AS (
+    SELECT rowid AS yes_no, * FROM yes WHERE purpose = 2 AND counting > 0 AND fresh
+), refused AS (
+    SELECT y.yes_no FROM given y JOIN reached n ON n.subject_no = y.subject_no AND n.kind IN ('cookies_web', 'cookies_unknown')
+    WHERE NOT coalesce(outdoes(n.same_line AND y.source = n.source, y.seq, y.occurred, y.recorded, n.seq, n.occurred, n.recorded), false)
+)
+SELECT DISTINCT subject_no FROM given ANTI JOIN refused USING (yes_no);

@@ -1,33 +1,57 @@
--- The answer for every subject and recipient, before any segment is considered.
+-- What the steps before found against somebody, in one row. Most people have none.
+CREATE OR REPLACE TABLE found AS
+WITH each AS (
+    SELECT subject_no, google, meta, kept_google, kept_meta, 0::UBIGINT AS analysis FROM contested
+    UNION ALL
+    SELECT subject_no, google, meta, 0::UBIGINT, 0::UBIGINT, flag(analysis, r_analysis_objected()) | flag(analysis_suppressed, r_suppressed())
+    FROM rights_mask
+    UNION ALL
+    SELECT s.rowid, r_address_shared_with_blocked(), r_address_shared_with_blocked(), 0::UBIGINT, 0::UBIGINT, 0::UBIGINT
+    FROM subject s JOIN blocking_person b ON b.person_token = s.person_token WHERE b.accounts > 1 OR b.account_token <> s.account_token
+)
+SELECT subject_no, bit_or(google) AS google, bit_or(meta) AS meta, bit_or(kept_google) AS kept_google, bit_or(kept_meta) AS kept_meta,
+       bit_or(analysis) AS analysis
+FROM each GROUP BY subject_no;
+
+-- The answer for every subject and recipient, before any segment is considered. What memory adds of consent is `suppressed`, where the store does not
+-- show the same. `behaviour`: visits and clicks may be built upon.
 CREATE OR REPLACE TABLE answer AS
 WITH together AS (
     SELECT s.rowid AS subject_no, s.account_token, s.controller, s.row_no, s.person_token, s.digest_google, s.digest_meta,
-           (s.mask & r_vanished()) > 0 AS gone, coalesce(c.signals, 0)::UTINYINT AS signals,
-           s.mask
-           | flag(NOT coalesce(c.asked, false), r_consent_missing())
-           | flag(b.accounts > 1 OR b.account_token <> s.account_token, r_address_shared_with_blocked()) AS mask,
-           coalesce(c.google, 0) | coalesce(r.google, 0) | flag(k.google, r_suppressed()) | flag(s.unusable_google, r_address_invalid()) AS google,
-           coalesce(c.meta, 0) | coalesce(r.meta, 0) | flag(k.meta, r_suppressed()) | flag(s.unusable_meta, r_address_invalid()) AS meta,
-           flag(r.analysis, r_analysis_objected()) | flag(r.analysis_suppressed, r_suppressed()) AS analysis
-    FROM subject s LEFT JOIN consent_mask c ON c.subject_no = s.rowid LEFT JOIN rights_mask r ON r.subject_no = s.rowid
-    LEFT JOIN consent_suppressed k ON k.subject_no = s.rowid LEFT JOIN blocking_person b ON b.person_token = s.person_token
+           (s.mask & r_vanished()) > 0 AS gone, coalesce(g.signals, 0)::UTINYINT AS signals, s.rowid IN (SELECT subject_no FROM behaviour) AS behaviour,
+           s.mask | flag(s.unusable_google, r_address_invalid()) | coalesce(g.google, r_consent_missing()) | coalesce(f.google, 0) AS google,
+           s.mask | flag(s.unusable_meta, r_address_invalid()) | coalesce(g.meta, r_consent_missing()) | coalesce(f.meta, 0) AS meta,
+           coalesce(f.kept_google, 0) AS kept_google, coalesce(f.kept_meta, 0) AS kept_meta, coalesce(f.analysis, 0) AS analysis
+    FROM subject s LEFT JOIN granted g ON g.subject_no = s.rowid LEFT JOIN found f ON f.subject_no = s.rowid
 )
-SELECT subject_no, account_token, controller, row_no, person_token, digest_google, digest_meta, gone, signals, mask | google AS google, mask | meta AS meta, analysis
+SELECT subject_no, account_token, controller, row_no, person_token, digest_google, digest_meta, gone, signals, behaviour, analysis,
+       google | flag((kept_google & ~google) > 0, r_suppressed()) AS google, meta | flag((kept_meta & ~meta) > 0, r_suppressed()) AS meta
 FROM together;
 
 -- Candidates of each audience, with everything that speaks against them. An account that is gone has no segment reasons.
 CREATE OR REPLACE TABLE candidate AS
-SELECT au.audience_no, a.account_token, min(a.subject_no) AS subject_no, min(a.row_no) AS row_no,
-       min(CASE WHEN au.recipient = 'google' THEN a.digest_google ELSE a.digest_meta END) AS digest,
-       min(a.signals) AS signals,
-       bit_or(CASE WHEN au.recipient = 'google' THEN a.google ELSE a.meta END
-              | CASE WHEN a.gone THEN 0::UBIGINT ELSE
-                  flag(au.uses_site AND (NOT coalesce(m.site_consented, false)
-                       OR a.subject_no NOT IN (SELECT subject_no FROM behaviour)), r_behaviour_consent_missing())
-                  | flag(m.oldest_order + to_months(getvariable('order_months')) < getvariable('now'), r_lookback_exceeded())
-                  | flag(m.oldest_site + to_days(getvariable('site_days')) < getvariable('now'), r_lookback_exceeded())
-                  | flag((au.uses_orders AND m.oldest_order IS NULL) OR (au.uses_site AND m.oldest_site IS NULL), r_malformed()) END
-              | flag(au.uses_orders, a.analysis)) AS mask
-FROM audience au JOIN member m ON m.segment = au.segment AND m.controller = au.controller
-JOIN answer a ON a.account_token = m.account_token AND a.controller = m.controller
-GROUP BY au.audience_no, a.account_token;
+WITH named AS (
+    SELECT account_token, controller, segment, oldest_order IS NULL AS no_order, oldest_site IS NULL AS no_site, coalesce(site_consented, false) AS consented,
+           flag(ends(oldest_order, getvariable('order_months')) < getvariable('now'), r_lookback_exceeded())
+           | flag(oldest_site + to_days(getvariable('site_days')) < getvariable('now'), r_lookback_exceeded()) AS mask
+    FROM member
+)
+SELECT au.audience_no, a.account_token, a.subject_no, a.row_no, CASE au.recipient WHEN 'google' THEN a.digest_google ELSE a.digest_meta END AS digest,
+       a.signals,
+       CASE au.recipient WHEN 'google' THEN a.google ELSE a.meta END
+       | CASE WHEN a.gone THEN 0::UBIGINT ELSE
+           m.mask | flag(au.uses_site AND NOT (m.consented AND a.behaviour), r_behaviour_consent_missing())
+           | flag((au.uses_orders AND m.no_order) OR (au.uses_site AND m.no_site), r_malformed()) END
+       | flag(au.uses_orders, a.analysis) AS mask
+FROM audience au JOIN named m ON m.segment = au.segment AND m.controller = au.controller
+JOIN answer a ON a.account_token = m.account_token AND a.controller = m.controller;
+
+-- An account is one candidate of an audience, however often it is named or stands in the store.
+CREATE OR REPLACE TABLE named_again AS
+SELECT account_token FROM member GROUP BY account_token, segment HAVING count(*) > 1 UNION SELECT account_token FROM twin;
+CREATE OR REPLACE TABLE merged AS
+SELECT audience_no, account_token, min(subject_no) AS subject_no, min(row_no) AS row_no, min(digest) AS digest, min(signals) AS signals,
+       bit_or(mask) AS mask
+FROM candidate SEMI JOIN named_again USING (account_token) GROUP BY audience_no, account_token;
+DELETE FROM candidate USING named_again n WHERE n.account_token = candidate.account_token;
+INSERT INTO candidate SELECT * FROM merged;

@@ -6,9 +6,10 @@ SELECT DISTINCT c.event AS no_or_event, c.account_token, c.controller, 'grant' A
             ELSE 'unknown' END AS purpose,
        CASE WHEN y.counting > 0 AND y.fresh AND c.purpose = 1 THEN y.counting ELSE c.recipient END AS bits,
        c.occurred, c.recorded, c.source_kind, text.version AS text_version,
-       CASE WHEN y.account_token IS NULL THEN 'other_scope' WHEN y.usable_bits = 0 AND NOT coalesce(c.confirmed, false) THEN 'unconfirmed'
+       CASE WHEN y.subject_no IS NULL THEN 'other_scope' WHEN y.usable_bits = 0 AND NOT coalesce(c.confirmed, false) THEN 'unconfirmed'
             WHEN y.usable_bits = 0 THEN 'unusable' WHEN y.counting = 0 THEN 'text_insufficient' WHEN NOT y.fresh THEN 'expired' ELSE 'counts' END AS verdict
-FROM consent c LEFT JOIN yes y ON y.account_token = c.account_token AND y.controller = c.controller AND y.purpose = c.purpose
+FROM consent c LEFT JOIN subject s ON s.account_token = c.account_token AND s.controller = c.controller
+LEFT JOIN yes y ON y.subject_no = s.rowid AND y.purpose = c.purpose
      AND y.occurred IS NOT DISTINCT FROM c.occurred AND y.recorded IS NOT DISTINCT FROM c.recorded AND y.source IS NOT DISTINCT FROM c.source
      AND y.seq IS NOT DISTINCT FROM c.seq
 LEFT JOIN text ON text.text_no = c.text_no
@@ -22,8 +23,7 @@ WITH ended AS (
     WHERE y.counting > 0
       AND ((y.purpose = 1 AND n.kind IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown') AND (y.counting & n.bits) = n.bits)
            OR (n.kind = 'cookies_web' AND y.purpose = 2) OR (n.kind = 'cookies_conversions' AND y.purpose = 3))
-      AND outdoes(y.account_token, y.source, y.controller, y.seq, y.occurred, y.recorded,
-                  n.account_token, n.source, n.controller, n.seq, n.occurred, n.recorded)
+      AND outdoes(r.same_line AND y.source = n.source, y.seq, y.occurred, y.recorded, n.seq, n.occurred, n.recorded)
     UNION SELECT no_no, subject_no FROM consented_again WHERE bits = 3
     UNION SELECT no_no, subject_no FROM lifted WHERE kind = 'objected_analysis'
 )
