@@ -4,13 +4,14 @@ It reads the ledger and the configuration; it asks no platform and changes nothi
 otherwise; nights are days in Stockholm, other times UTC.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from nestaudience.audit.clocks import RemovalClock, removal_clocks
 from nestaudience.config.settings import Problem, Settings, ended
+from nestaudience.delivery.deleting import NOT_DELETED
 from nestaudience.delivery.refused import DELETED_AFTER, STAYS_REFUSED, TOLD_BY, Refusals, read_refusals
 from nestaudience.delta.releases import Release
 from nestaudience.due import DueDate, due_dates
@@ -32,6 +33,8 @@ DUE_AT: Final = time(5, 0)
 QUIET: Final = timedelta(days=10)
 """After so long without an addition it is told when a list runs out."""
 GAPS_SHOWN: Final = timedelta(days=30)
+REPEATED: Final = STAYS_REFUSED | {NOT_DELETED}
+"""Codes of incidents that come again with every run until a list is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,7 @@ def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bo
         checkpoint=_checkpoint(evidence.reader.notes()),
         unsettled=len(memory.batches(frozenset({"accepted"}))),
         problems=settings.problems,
-        incidents=tuple(incident for incident in history.incidents if incident.key not in told),
+        incidents=tuple(incident for incident in _daily(history.incidents) if incident.key not in told),
         due=due_dates(settings, now.astimezone(STOCKHOLM).date()),
         clocks=removal_clocks(entry for entry in history.removal_times if _moment(entry["at"]) > now - GAPS_SHOWN),
         stopped=restored_error() if looks_restored(evidence.engine, table.origin, evidence.base / table.head) else None,
@@ -222,6 +225,17 @@ def status(evidence: Evidence, settings: Settings, now: datetime, *, counted: bo
         freshness_unknown=settings.freshness_unknown,
         releases=tuple(each for found in standing(history.releases, now).values() for each in found),
     )
+
+
+def _daily(incidents: Iterable[Incident]) -> Iterator[Incident]:
+    """The incidents without those that every run repeats while a removal is refused: of them, one a day and list."""
+    last: dict[tuple[str, str], datetime] = {}
+    for each in incidents:
+        place, at = (each.code, each.audience), _moment(each.at)
+        if each.code in REPEATED and place in last and at - last[place] < timedelta(days=1):
+            continue
+        last[place] = at
+        yield each
 
 
 def last_due_night(now: datetime, by: time = DUE_AT) -> date:

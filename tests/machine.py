@@ -315,7 +315,7 @@ class Machine(RuleBasedStateMachine):
         """Emptied now, deleted when the platform says that it is empty."""
         parts, key = self.site.parts, KEYS[number]
         remote = self.site.remote(key)
-        if remote is not None and remote.state not in {"gone", "closed"}:
+        if remote is not None and remote.state not in {"gone", "closed", "recovering"}:
             self.site.crash_at = crash
             job = endings.retire_job(parts, key, Cause.TEST, "")
             self.look_at(self.site.run(work=lambda parts: endings.retire(parts, job)), {key})

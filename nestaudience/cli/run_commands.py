@@ -209,6 +209,7 @@ def outcome_document(outcome: "Outcome") -> dict[str, object]:
         "checkpoint": outcome.checkpoint,
         "waiting": outcome.waiting,
         "closed": list(outcome.closed),
+        "begun_anew": list(outcome.begun_anew),
         "lists": {key: _sent(sent) for key, sent in outcome.sent.items()},
         "gates": {key: [gate.code for gate in gates] for key, gates in outcome.gates.items() if gates},
         "errors": [error.as_dict() for error in outcome.errors],
@@ -232,6 +233,8 @@ def show_outcome(outcome: "Outcome") -> None:
     output.table(f"Night of {outcome.night} · run {outcome.run_id}", names, rows)
     if outcome.closed:
         output.say(f"Lists that were empty and are deleted now: {', '.join(outcome.closed)}.")
+    if outcome.begun_anew:
+        output.say(f"Lists that are deleted now, for the next night to begin others: {', '.join(outcome.begun_anew)}.")
     if any(sent.kept_back or sent.late for sent in outcome.sent.values()):
         output.say(
             "Kept back: no longer eligible at the last look before sending. Late: removed because they said no during the run."

@@ -25,7 +25,7 @@ from nestaudience.config.settings import Settings
 from nestaudience.delivery.refused import DELETED_AFTER
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.parts import Parts
-from nestaudience.status import AudienceStatus, status
+from nestaudience.status import AudienceStatus, Status, status
 from nestaudience.sync import Outcome
 from nestaudience.vocabulary import AudienceKey, KillSwitch, Operation, Recipient
 from nestaudience.withdrawals import withdrawals_job
@@ -119,11 +119,14 @@ class Story:
         """The requests for a whole account."""
         return [request for request in self.meta.requests if not request.list_id]
 
-    def status(self) -> AudienceStatus:
-        """The morning's look at the list."""
+    def seen(self) -> Status:
+        """The morning's look."""
         parts = self.site.parts
-        seen = status(parts.evidence, parts.settings, self.site.clock.peek())
-        return next(each for each in seen.audiences if each.audience == KEY)
+        return status(parts.evidence, parts.settings, self.site.clock.peek())
+
+    def status(self) -> AudienceStatus:
+        """What it says of the list."""
+        return next(each for each in self.seen().audiences if each.audience == KEY)
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +316,8 @@ def test_a_deletion_that_is_refused_is_an_incident_and_tried_again(story: Story)
         story.after(HOUR)
     assert story.remote().list_id == story.list.list_id
     assert story.status().deleted_from < story.site.clock.peek().isoformat()
+    told = [each.code for each in story.seen().incidents if each.code in REFUSING or each.code == "list_not_deleted"]
+    assert sorted(told) == ["list_not_deleted", SMALL]  # in the log every hour, told once a day
     story.meta.keeping = ""
     assert SMALL in codes(story.hour())
     assert not story.meta.there(story.list.list_id)
