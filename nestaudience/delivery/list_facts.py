@@ -123,7 +123,7 @@ def _signs(
     tools: Tools,
 ) -> Iterator[str]:
     """The signs that stand. With whom a list is shared stays as it was `before` while the platform does not say."""
-    if facts is not None and code_of(audience, tools.keys) == remote.code and facts.name != name_of(audience, tools.keys):
+    if facts is not None and _renamed(audience, remote, facts, tools):
         yield RENAMED
     if seen is None:
         return
@@ -139,6 +139,13 @@ def _signs(
         yield from (sign for sign in before if sign.startswith(SHARED))
     else:
         yield from (f"{SHARED}:{each}" for each in seen.shared_with)
+
+
+def _renamed(audience: Audience, remote: RemoteList, facts: ListFacts, tools: Tools) -> bool:
+    """True when the name is not ours. One that another of our lists has is no new name but a wrong id: whoever sends there says so."""
+    if code_of(audience, tools.keys) != remote.code or facts.name == name_of(audience, tools.keys):
+        return False
+    return all(facts.code != each.code or each.list_no == remote.list_no for each in tools.memory.lists())
 
 
 def fields_of(remote: RemoteList, facts: ListFacts) -> dict[str, Value]:
