@@ -185,7 +185,7 @@ class Intake:
         failed = False
         try:
             self._stream(name, counted())
-        except (duckdb.Error, pa.ArrowException, NestAudienceError):
+        except (duckdb.Error, pa.ArrowException, MemoryError, NestAudienceError):
             failed = True
         if failures:
             raise failures[0].with_traceback(None)
