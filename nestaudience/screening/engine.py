@@ -28,6 +28,7 @@ T = TypeVar("T")
 TOKEN: Final = pa.binary(16)
 _BITS: Final = {Recipient.GOOGLE: 1, Recipient.META: 2}
 _SIGNALS: Final = {"ad_user_data": 1, "ad_personalization": 2}
+_REASONS: Final = ";".join(f"CREATE MACRO r_{reason.value}() AS {reason.bit}::UBIGINT" for reason in Reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class EngineLimits:
 
 @contextmanager
 def open_engine(limits: EngineLimits) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection of its own to an empty engine. Nothing is downloaded and no file is kept."""
+    """A connection of its own to an engine that has no tables yet, and knows the reasons. Nothing is downloaded and no file is kept."""
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": limits.memory,
         "threads": limits.threads,
@@ -57,6 +58,7 @@ def open_engine(limits: EngineLimits) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(":memory:", config=settings)
     try:
         connection.execute("SET enable_progress_bar = false")
+        connection.execute(_REASONS)
         yield connection
     finally:
         connection.close()
@@ -118,7 +120,6 @@ def uuid_to_tokens(column: pa.ChunkedArray) -> pa.Array:
 
 def prepare(connection: duckdb.DuckDBPyConnection, rules: Rules, audiences: Iterable[AudienceRule], now: datetime) -> None:
     """Tell the engine the rules, the registered texts, the sources, the audiences and the time (UTC)."""
-    connection.execute(";".join(f"CREATE OR REPLACE MACRO r_{reason.value}() AS {reason.bit}::UBIGINT" for reason in Reason))
     variables: dict[str, Any] = {
         "now": naive(now),
         "skew": rules.skew,
@@ -134,6 +135,8 @@ def prepare(connection: duckdb.DuckDBPyConnection, rules: Rules, audiences: Iter
         "cookies_block": rules.cookies_block,
         "group_wide": rules.withdrawals_group_wide,
     }
+    wanted = list(audiences)
+    variables["uses_site"] = any(audience.uses_site for audience in wanted)
     for name, value in variables.items():
         connection.execute(f"SET VARIABLE {name} = $value", {"value": value})
     _texts(connection, rules)
@@ -143,7 +146,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, rules: Rules, audiences: Iter
         "CREATE OR REPLACE TABLE audience (audience_no INTEGER, key VARCHAR, controller VARCHAR, segment VARCHAR, recipient VARCHAR, "
         "uses_orders BOOLEAN, uses_site BOOLEAN)"
     )
-    rows = [(n, a.key, a.controller, a.segment, a.recipient.value, a.uses_orders, a.uses_site) for n, a in enumerate(audiences)]
+    rows = [(n, a.key, a.controller, a.segment, a.recipient.value, a.uses_orders, a.uses_site) for n, a in enumerate(wanted)]
     _insert(connection, "audience", rows)
 
 

@@ -51,10 +51,11 @@ SELECT subject_no, google | flag((kept_google & ~google) > 0, r_suppressed()) AS
        analysis, kept_analysis AND NOT analysis AS analysis_suppressed
 FROM by_memory;
 
--- A grant to build on visits and clicks that stands: fresh, and outdoing every refusal of it, or of nobody knows what.
+-- A grant to build on visits and clicks that stands: fresh, and outdoing every refusal of it, or of nobody knows what. Nobody looks for it when no
+-- segment is built on them.
 CREATE OR REPLACE TABLE behaviour AS
 WITH given AS (
-    SELECT rowid AS yes_no, * FROM yes WHERE purpose = 2 AND counting > 0 AND fresh
+    SELECT rowid AS yes_no, * FROM yes WHERE getvariable('uses_site') AND purpose = 2 AND counting > 0 AND fresh
 ), refused AS (
     SELECT y.yes_no FROM given y JOIN reached n ON n.subject_no = y.subject_no AND n.kind IN ('cookies_web', 'cookies_unknown')
     WHERE NOT coalesce(outdoes(n.same_line AND y.source = n.source, y.seq, y.occurred, y.recorded, n.seq, n.occurred, n.recorded), false)
