@@ -1,4 +1,5 @@
--- What the steps before found against somebody, in one row. Most people have none.
+-- What the steps before found about somebody, in one row: whoever has grants, and whoever has something against her. What memory adds of consent is
+-- `suppressed`, where the store does not show the same.
 CREATE OR REPLACE TABLE found AS
 WITH each AS (
     SELECT subject_no, google, meta, kept_google, kept_meta, 0::UBIGINT AS analysis FROM contested
@@ -8,25 +9,28 @@ WITH each AS (
     UNION ALL
     SELECT s.rowid, r_address_shared_with_blocked(), r_address_shared_with_blocked(), 0::UBIGINT, 0::UBIGINT, 0::UBIGINT
     FROM subject s JOIN blocking_person b ON b.person_token = s.person_token WHERE b.accounts > 1 OR b.account_token <> s.account_token
+), opposed AS (
+    SELECT subject_no, bit_or(google) AS google, bit_or(meta) AS meta, bit_or(kept_google) AS kept_google, bit_or(kept_meta) AS kept_meta,
+           bit_or(analysis) AS analysis
+    FROM each GROUP BY subject_no
+), together AS (
+    SELECT coalesce(g.subject_no, o.subject_no) AS subject_no, coalesce(g.signals, 0)::UTINYINT AS signals, coalesce(o.analysis, 0) AS analysis,
+           coalesce(g.google, r_consent_missing()) | coalesce(o.google, 0) AS google, coalesce(o.kept_google, 0) AS kept_google,
+           coalesce(g.meta, r_consent_missing()) | coalesce(o.meta, 0) AS meta, coalesce(o.kept_meta, 0) AS kept_meta
+    FROM granted g FULL JOIN opposed o ON o.subject_no = g.subject_no
 )
-SELECT subject_no, bit_or(google) AS google, bit_or(meta) AS meta, bit_or(kept_google) AS kept_google, bit_or(kept_meta) AS kept_meta,
-       bit_or(analysis) AS analysis
-FROM each GROUP BY subject_no;
-
--- The answer for every subject and recipient, before any segment is considered. What memory adds of consent is `suppressed`, where the store does not
--- show the same. `behaviour`: visits and clicks may be built upon.
-CREATE OR REPLACE TABLE answer AS
-WITH together AS (
-    SELECT s.rowid AS subject_no, s.account_token, s.controller, s.row_no, s.person_token, s.digest_google, s.digest_meta,
-           (s.mask & r_vanished()) > 0 AS gone, coalesce(g.signals, 0)::UTINYINT AS signals, s.rowid IN (SELECT subject_no FROM behaviour) AS behaviour,
-           s.mask | flag(s.unusable_google, r_address_invalid()) | coalesce(g.google, r_consent_missing()) | coalesce(f.google, 0) AS google,
-           s.mask | flag(s.unusable_meta, r_address_invalid()) | coalesce(g.meta, r_consent_missing()) | coalesce(f.meta, 0) AS meta,
-           coalesce(f.kept_google, 0) AS kept_google, coalesce(f.kept_meta, 0) AS kept_meta, coalesce(f.analysis, 0) AS analysis
-    FROM subject s LEFT JOIN granted g ON g.subject_no = s.rowid LEFT JOIN found f ON f.subject_no = s.rowid
-)
-SELECT subject_no, account_token, controller, row_no, person_token, digest_google, digest_meta, gone, signals, behaviour, analysis,
-       google | flag((kept_google & ~google) > 0, r_suppressed()) AS google, meta | flag((kept_meta & ~meta) > 0, r_suppressed()) AS meta
+SELECT subject_no, signals, analysis, google | flag((kept_google & ~google) > 0, r_suppressed()) AS google,
+       meta | flag((kept_meta & ~meta) > 0, r_suppressed()) AS meta
 FROM together;
+
+-- The answer for every subject and recipient, before any segment is considered. `behaviour`: visits and clicks may be built upon.
+CREATE OR REPLACE TABLE answer AS
+SELECT s.rowid AS subject_no, s.account_token, s.controller, s.row_no, s.person_token, s.digest_google, s.digest_meta,
+       (s.mask & r_vanished()) > 0 AS gone, coalesce(f.signals, 0)::UTINYINT AS signals, s.rowid IN (SELECT subject_no FROM behaviour) AS behaviour,
+       coalesce(f.analysis, 0) AS analysis,
+       s.mask | flag(s.unusable_google, r_address_invalid()) | coalesce(f.google, r_consent_missing()) AS google,
+       s.mask | flag(s.unusable_meta, r_address_invalid()) | coalesce(f.meta, r_consent_missing()) AS meta
+FROM subject s LEFT JOIN found f ON f.subject_no = s.rowid;
 
 -- Candidates of each audience, with everything that speaks against them. An account that is gone has no segment reasons.
 CREATE OR REPLACE TABLE candidate AS
