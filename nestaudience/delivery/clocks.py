@@ -74,7 +74,9 @@ def recorded_to_visible(delta: Delta, key: AudienceKey) -> list[tuple[int, int]]
 
 @dataclass(slots=True)
 class RemovalTimes:
-    """One list's clocks in one run. `again`: people whose removal had been asked for before; they are in no clock but the last."""
+    """One list's clocks in one run. `again`: people whose removal had been asked for before; they are in no clock but the last, unless what was asked
+    for had been refused: their clocks run on until it is taken.
+    """
 
     again: int = 0
     measured: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {name: [] for name in CLOCKS})
