@@ -13,7 +13,7 @@ from nestaudience.sandbox.site import META_ACCOUNTS
 
 _LINE = re.compile(r"(GET|POST|DELETE) (\S+) HTTP/1\.1")
 _PATH = re.compile(
-    r"/v\d+\.\d/(?:act_\d{1,20}|\d{1,20}|me)(?:/(?:users|customaudiences|sessions|permissions|usersofanyaudience))?/?"
+    r"/v\d+\.\d/(?:act_\d{1,20}|\d{1,20}|me)(?:/(?:users|customaudiences|sessions|permissions|adaccounts|shared_account_info))?/?"
 )
 _QUERY = {
     "access_token": re.compile(r"[\w-]+"),

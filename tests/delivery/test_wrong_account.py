@@ -386,7 +386,7 @@ def test_an_account_of_another_business(swapped: Swapped, when: str) -> None:
 def test_noes_leave_an_account_that_cannot_be_compared(swapped: Swapped, when: str) -> None:
     """Its lists were confirmed by their own reads; nobody joins before somebody knows whose the account is."""
     before, asked = swapped.site.platforms.members(), swapped.site.meta.seen("ReadAccount")
-    swapped.site.meta.faults.add(Fault("ReadAccount", FaultKind.EXHAUSTED_UNEXPLAINED, 500))
+    swapped.site.meta.faults.add(Fault("ReadAccount", FaultKind.ABORTED, 500))
     outcome = swapped.night() if when == "night" else swapped.hour()
     asked = swapped.site.meta.seen("ReadAccount") - asked
     after = swapped.site.platforms.members()

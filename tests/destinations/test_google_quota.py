@@ -13,7 +13,7 @@ from nestaudience.destinations.google_connection import GoogleDataManagerSetting
 from nestaudience.destinations.google_data_manager import GoogleDataManager
 from nestaudience.destinations.google_errors import Trouble
 from nestaudience.destinations.google_quota import ALLOWED, DAY, LONGEST_WAIT, MINUTE, Allowance, Kind, Quota, quota_of
-from nestaudience.destinations.port import Account
+from nestaudience.destinations.port import Account, Target
 from nestaudience.errors import TryAgain
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
@@ -158,7 +158,8 @@ def test_two_destinations_of_a_project_share_it_and_its_day_ends_in_words() -> N
                 destination.find_list(ACCOUNT, "na-00000001")
             assert caught.value.code == "quota_exhausted_today"
         assert sandbox.reads == 10
+        target = Target(ACCOUNT, "1")
         with pytest.raises(TryAgain) as late:
-            first.ready(Operation.ADD, 9)
+            first.ready(target, Operation.ADD, 9)
         assert late.value.code == "quota_exhausted_today"
-        first.ready(Operation.REMOVE, 9)
+        first.ready(target, Operation.REMOVE, 9)

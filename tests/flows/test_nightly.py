@@ -1,6 +1,8 @@
 """The nightly flow on a real Prefect server: what it does, and that Prefect keeps keys and counts only."""
 
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -158,6 +160,10 @@ def test_a_defect_ends_in_its_type(world: SandboxWorld, prefect_server: Path) ->
 def test_a_store_that_breaks_between_judging_and_adding_stops_additions(world: SandboxWorld, prefect_server: Path) -> None:
     """The last look needs the store. One list after the other says so; nobody is added."""
     seen: list[str] = []
+    writers_do_not_wait = f"import sqlite3; sqlite3.connect({str(world.store)!r}).execute('PRAGMA journal_mode = WAL')"
+    subprocess.run(
+        [sys.executable, "-c", writers_do_not_wait], check=True
+    )  # elsewhere: two SQLite libraries in one process drop locks
 
     def break_it(step: str, key: str, done: int) -> None:
         seen.append(step)
