@@ -50,8 +50,8 @@ class Remembered:
         if size != self._size:
             for look in self._site.story.looks[:1]:
                 self._sees(look)
-            self._size, self.version = size, self.version + 1
             self._rows = dict(self._event(row) for row in remembered(self._site.engine).to_pylist())
+            self._size, self.version = size, self.version + 1
         return tuple(dict.fromkeys(self._rows.values()))
 
     def forgets(self) -> None:

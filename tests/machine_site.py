@@ -229,7 +229,11 @@ class Site:
         if request.operation.value == "add":
             self.story.waits_for_look.add(request.list_id)
             self.story.final.pop(request.list_id, None)
-        self.heard(name, request)
+        at_work, self._at_work = self._at_work, False  # what the truth reads is no place where the machine can stop
+        try:
+            self.heard(name, request)
+        finally:
+            self._at_work = at_work
 
     def _called(self, call: str) -> None:
         self._point(call)

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from machine import Machine
-from machine_people import PEOPLE, first_world
+from machine import KEYS, Machine, _settled
+from machine_people import ADDRESSES, PEOPLE, first_world
 from machine_platform import Fault, Request
 from machine_settings import GOOGLE, META
+
+from nestaudience.withdrawals import withdrawals_job
 
 HOUR = timedelta(hours=1)
 
@@ -29,6 +31,15 @@ def night(history: Machine, hours: float = 1.0) -> None:
     history.look_at(history.site.run())
     history.site.pass_time(timedelta(hours=hours))
     history.truth.remembered()
+
+
+def hour(history: Machine) -> None:
+    site = history.site
+    history.look_at(site.run(work=_settled))
+    job = withdrawals_job(site.reader, site.parts.settings, site.clock.now(), due_only=False)
+    assert job is not None
+    history.look_at(site.run(job), set(KEYS), only_noes=True, hourly=True)
+    site.pass_time(HOUR)
 
 
 def says(history: Machine, what: str, *everybody: str) -> None:
@@ -211,4 +222,41 @@ def test_what_was_refused_was_not_done(history: Machine) -> None:
     fail(history, META, Fault.REFUSED)
     says(history, "withdraw", "a1")
     night(history)
+    history.converge()
+
+
+def test_an_hour_sends_what_is_owed_to_whoever_looks_wanted(history: Machine) -> None:
+    """She has the address of a protected person, of whom the hour reads nothing, and Google took her off in part, then did not answer."""
+    site = history.site
+    address = next(row["email"] for row in site.store.world.account if row["account_id"] == "b1")
+    choice = ADDRESSES.index(str(address))
+    night(history)
+    site.store.world = history.life.happens("guardian", site.store.world, "a1", site.clock.real, choice)
+    for fault in (Fault.PARTLY, Fault.LOST_BEFORE):
+        for _ in range(2):  # somebody of the other company has this address too
+            fail(history, GOOGLE, fault)
+        night(history)
+    says(history, "return", "b1")
+    hour(history)
+    history.converge()
+
+
+def test_an_hour_takes_nobody_off_who_was_added_again(history: Machine) -> None:
+    """Her removal was refused once; she consented again and was added, and says nothing more."""
+    night(history)
+    says(history, "withdraw", "b1", "b2")
+    for _ in range(2):
+        fail(history, GOOGLE, Fault.REFUSED)
+    night(history)
+    says(history, "grant", "b1", "b2")
+    night(history)
+    night(history)
+    before = {
+        list_id: people for p in history.site.platforms.values() for list_id in p.list_ids for people in [p.members(list_id)]
+    }
+    hour(history)
+    after = {
+        list_id: people for p in history.site.platforms.values() for list_id in p.list_ids for people in [p.members(list_id)]
+    }
+    assert after == before
     history.converge()

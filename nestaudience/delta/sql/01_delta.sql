@@ -23,10 +23,17 @@ ON h.audience_no = w.audience_no AND h.digest = w.digest;
 
 -- Removals are measured against everything that may be there. A removal is a no if any of its reasons is, if the address was changed, or if it
 -- was under way before; `says_no` is without the last. Where only urgent noes leave, everybody else waits until the list is due.
+-- Whoever was added again after a removal that is still owed was wanted then: only something new takes her off. A look that did not read everything
+-- cannot tell that somebody is wanted again (another account with her address may stand against it): what is owed is sent all the same.
 CREATE OR REPLACE TABLE removal AS
-WITH lost AS (
-    SELECT * FROM held WHERE NOT removing
-    AND NOT EXISTS (SELECT 1 FROM wanted w WHERE w.audience_no = held.audience_no AND w.digest = held.digest)
+WITH overtaken AS (
+    SELECT DISTINCT o.held_no FROM (SELECT audience_no, digest, held_no FROM held WHERE owed) o
+    JOIN held later ON later.audience_no = o.audience_no AND later.digest = o.digest AND later.held_no > o.held_no
+    WHERE NOT later.owed AND NOT later.removing
+), lost AS (
+    SELECT * FROM (SELECT * REPLACE (owed AND held_no NOT IN (SELECT held_no FROM overtaken) AS owed) FROM held WHERE NOT removing) h
+    WHERE (owed AND NOT getvariable('read_whole'))
+       OR NOT EXISTS (SELECT 1 FROM wanted w WHERE w.audience_no = h.audience_no AND w.digest = h.digest)
 ), judged AS (
     SELECT l.*, CASE WHEN au.recipient = 'google' THEN a.google ELSE a.meta END
                 | flag(au.uses_orders, a.analysis) AS mask,
