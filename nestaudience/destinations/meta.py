@@ -198,7 +198,9 @@ class Meta:
         trouble = self._pace.ready(target.account.account_id, removal=operation is Operation.REMOVE)
         if trouble is not None:
             raise _raised(trouble, where)
-        for wait in _UPDATE_WAITS if target.list_id in self._updating else ():
+        if target.list_id not in self._updating:
+            return
+        for wait in _UPDATE_WAITS:
             self._sleep(wait)
             answer = self._ask((_number(target.list_id, where),), {"fields": "operation_status"})
             if isinstance(answer, Trouble):
@@ -206,8 +208,7 @@ class Meta:
             if not is_updating(answer):
                 self._updating.discard(target.list_id)
                 return
-        if target.list_id in self._updating:
-            raise _error("update_in_progress", where)
+        raise _error("update_in_progress", where)
 
     def prepare(self, target: Target, batch: Batch) -> Prepared:
         """Build the one request of a batch: at most 10 000 digests made by Meta's rule, else ValueError.
@@ -307,10 +308,10 @@ class Meta:
         held = self._pace.held(about)
         if self._connected is None or held is not None:
             return held or Trouble("unreadable", without_effect=False)
-        answer, failure = self._connected.call(method, path, dict(fields or {}), body)
+        answer = self._connected.call(method, path, fields or {}, body)
         self._served = served_by(answer)
-        if answer is None:
-            return failure
+        if isinstance(answer, Trouble):
+            return answer
         found = result_of(answer)
         self._pace.heard(about, answer.headers, found if isinstance(found, Trouble) else None)
         return found

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from nestaudience.destinations.meta_usage import longest_wait
 from nestaudience.destinations.remedies import Remedy
 from nestaudience.errors import MustStop, NeedsFix, NotKnown, TryAgain
 
@@ -127,9 +128,6 @@ PROVES_NOTHING: Final = frozenset({"unknown", "unavailable", "update_incomplete"
 WORTH_REPEATING: Final = frozenset({"unavailable", "unknown", "unreadable", "deadline_exceeded"})
 """Our codes after which a read is asked again. A write never is."""
 
-_USAGE: Final = "x-business-use-case-usage"
-_MOST_MINUTES: Final = 24 * 60
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -179,7 +177,7 @@ def result_of(answer: Answer) -> dict[str, Any] | Trouble:
     if error.get("is_transient") is True and not issubclass(REMEDIES[meaning].error, TryAgain):
         return Trouble("unavailable", without_effect=False)
     proven = 400 <= answer.status < 500 and meaning not in PROVES_NOTHING
-    return Trouble(meaning, proven, _wait(answer) if meaning == "quota_exhausted" else None)
+    return Trouble(meaning, proven, longest_wait(answer.headers) if meaning == "quota_exhausted" else None)
 
 
 def _meaning(code: int, subcode: object) -> str:
@@ -197,19 +195,3 @@ def remedy_of(code: str) -> Remedy:
     if code.startswith(LOST):
         return Remedy(NotKnown, "treat the request as sent; it is settled, or sent again, by the next run")
     return REMEDIES.get(code, Remedy(NeedsFix, "report a defect: this code has no remedy"))
-
-
-def _wait(answer: Answer) -> float | None:
-    """The longest time to regain access that the usage header names, in seconds; Meta gives minutes.
-
-    https://developers.facebook.com/docs/graph-api/overview/rate-limiting (read 2026-11).
-    """
-    try:
-        usage = json.loads(answer.headers.get(_USAGE, ""))
-    except (ValueError, RecursionError):
-        return None
-    lists = usage.values() if isinstance(usage, dict) else ()
-    entries = [entry for one in lists if isinstance(one, list) for entry in one if isinstance(entry, dict)]
-    minutes = [entry.get("estimated_time_to_regain_access") for entry in entries]
-    named = [number for number in minutes if type(number) is int and 0 < number <= _MOST_MINUTES]
-    return 60.0 * max(named) if named else None

@@ -6,13 +6,12 @@ reached, for how long nothing more should be tried: calls in that time make it l
 app slows all. It sends nothing and knows no request. One object lives as long as its destination: another process hears Meta itself.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from nestaudience.destinations.meta_errors import Trouble
+from nestaudience.destinations.meta_usage import APP, usage_of
 
 SLOW_FROM: Final = 75.0
 """Percent of an allowance from which additions pause before each request, longer the more is used; the last quarter is mostly for removals."""
@@ -27,17 +26,6 @@ QUIET: Final = 300.0
 """Seconds of silence after a limit for which Meta named no time."""
 _HOUR: Final = 3600.0
 """What Meta counts falls out of its window after so long; what it said before that says nothing any more."""
-_MOST_MINUTES: Final = 24 * 60
-_APP: Final = ""
-_SHARES: Final = ("call_count", "total_cputime", "total_time")
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """One allowance as Meta tells it: the fullest of its shares in percent, and seconds until calls are taken again (0: they are)."""
-
-    percent: float
-    regain: float = 0.0
 
 
 class Pace:
@@ -61,7 +49,7 @@ class Pace:
     def held(self, account_id: str) -> Trouble | None:
         """Why no call about this account should be made now, and for how long; None when one may."""
         now = self._clock()
-        left = max(self._until.get(name, now) for name in (_APP, account_id)) - now
+        left = max(self._until.get(name, now) for name in (APP, account_id)) - now
         return Trouble("quota_exhausted", without_effect=True, after=left) if left > 0 else None
 
     def ready(self, account_id: str, *, removal: bool) -> Trouble | None:
@@ -81,44 +69,8 @@ class Pace:
 
     def _percent(self, account_id: str) -> float:
         now = self._clock()
-        known = [self._heard[name] for name in {_APP, account_id} if name in self._heard]
+        known = [self._heard[name] for name in {APP, account_id} if name in self._heard]
         return max((percent for at, percent in known if now - at < _HOUR), default=0.0)
 
     def _hold(self, name: str, until: float) -> None:
         self._until[name] = max(until, self._until.get(name, 0.0))
-
-
-def usage_of(account_id: str, headers: Mapping[str, str]) -> Iterator[tuple[str, Usage]]:
-    """What an answer about this account says of the account's allowances, under its id, and of the app's, under an empty one.
-
-    A header that is not written as Meta documents it says nothing.
-    """
-    business = _told(headers, "x-business-use-case-usage")
-    mine = [business[account_id]] if account_id in business else list(business.values())
-    found = [_usage(entry) for entries in mine if isinstance(entries, list) for entry in entries if isinstance(entry, dict)]
-    share = _number(_told(headers, "x-ad-account-usage").get("acc_id_util_pct"))
-    if found or share:
-        yield account_id, Usage(max([share, *(usage.percent for usage in found)]), max((u.regain for u in found), default=0.0))
-    app = _told(headers, "x-app-usage")
-    if app:
-        yield _APP, Usage(max(_number(app.get(name)) for name in _SHARES))
-
-
-def _usage(entry: Mapping[str, Any]) -> Usage:
-    minutes = entry.get("estimated_time_to_regain_access")
-    regain = 60.0 * minutes if type(minutes) is int and 0 < minutes <= _MOST_MINUTES else 0.0
-    return Usage(max(_number(entry.get(name)) for name in _SHARES), regain)
-
-
-def _told(headers: Mapping[str, str], name: str) -> dict[str, Any]:
-    try:
-        found = json.loads(headers.get(name, ""))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _number(value: object) -> float:
-    """A percentage; 0 for anything else."""
-    told = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
-    return told if 0 <= told < 1e6 else 0.0

@@ -38,9 +38,9 @@ class Served(NamedTuple):
     upgraded: bool = False
 
 
-def served_by(answer: Answer | None) -> Served:
+def served_by(answer: Answer | Trouble) -> Served:
     """What the headers of an answer say; nothing without one."""
-    if answer is None:
+    if isinstance(answer, Trouble):
         return Served()
     version = answer.headers.get("facebook-api-version", "")
     return Served(version if _VERSION.fullmatch(version) else None, "x-ad-api-version-warning" in answer.headers)

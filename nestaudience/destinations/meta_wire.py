@@ -22,7 +22,6 @@ from nestaudience.destinations.meta_settings import MetaSettings
 
 _SECRETS_IN_URL: Final = frozenset({"access_token", "appsecret_proof"})
 _LOUD: Final = ("charset_normalizer", "chardet", "curlify", "facebook_business", "requests", "urllib3")
-_NO_WORD: Final = Trouble("unreadable", without_effect=False)
 
 
 class Wire(HTTPAdapter):
@@ -72,20 +71,18 @@ class Connection:
     session: requests.Session = field(repr=False)
     wire: Wire = field(repr=False)
 
-    def call(
-        self, method: str, path: tuple[str, ...], fields: Mapping[str, str], body: bytes
-    ) -> tuple[Answer, Trouble] | tuple[None, Trouble]:
+    def call(self, method: str, path: tuple[str, ...], fields: Mapping[str, str], body: bytes) -> Answer | Trouble:
         """One call, once: the answer, or the trouble of a call that brought none. No exception leaves: its text may hold a token, or a request."""
         self.wire.expect(body)
-        failure = _NO_WORD
+        failure = "unreadable"
         try:
             self.api.call(method, path, params=dict(fields))
         except Exception as error:  # noqa: BLE001  whatever an SDK raises after the first byte, the effect is open
-            failure = Trouble(_kind_of(error), without_effect=False)
+            failure = _kind_of(error)
         answer = self.wire.take()
         if self.wire.changed:
-            return None, Trouble("not_as_prepared", without_effect=True)
-        return (None, failure) if answer is None else (answer, failure)
+            return Trouble("not_as_prepared", without_effect=True)
+        return Trouble(failure, without_effect=False) if answer is None else answer
 
 
 def connect(settings: MetaSettings) -> Connection:

@@ -16,9 +16,8 @@ from nestaudience.destinations.meta_pace import (
     REMOVALS_SLOW_FROM,
     SLOW_FROM,
     Pace,
-    Usage,
-    usage_of,
 )
+from nestaudience.destinations.meta_usage import Usage, usage_of
 
 ONE, OTHER = "1112223333", "4445556666"
 
@@ -63,6 +62,7 @@ def business(percent: object, minutes: object = 0, name: str = "998877") -> dict
         ({"x-business-use-case-usage": '{"7":{"call_count":8}}'}, {}),
         ({"x-ad-account-usage": "{", "x-app-usage": "x" * 5000}, {}),
         ({"x-ad-account-usage": '{"acc_id_util_pct":NaN}'}, {}),
+        ({"x-ad-account-usage": '{"acc_id_util_pct":1' + "0" * 400 + "}"}, {}),
     ],
 )
 def test_what_a_header_says(headers: Mapping[str, str], expected: dict[str, Usage]) -> None:
