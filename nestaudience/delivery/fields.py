@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from nestaudience.config.policy import PurposeTable
 from nestaudience.config.settings import Audience, Settings
 from nestaudience.delta.plan import AudiencePlan
-from nestaudience.destinations.port import Batch
+from nestaudience.destinations.port import Accepted, Batch, NoReceipt, Receipt, Refused
 from nestaudience.hashing.addresses import NORMALISER_VERSION
 from nestaudience.ledger.entries import Value
 from nestaudience.ledger.memory import RemoteList
@@ -89,6 +89,18 @@ def batch_fields(
         "membership_root": root_of(leaves).hex(),
         **dict.fromkeys(marks, True),
     }
+
+
+def result_fields(transfer: str, batch_id: bytes, receipt: Receipt) -> dict[str, Value]:
+    """What a result entry says: the answer to one request."""
+    said: dict[str, Value] = {"transfer_id": transfer, "batch_id": batch_id.hex(), "code": "", "request_id": ""}
+    match receipt:
+        case Accepted(request_id):
+            return said | {"outcome": "accepted", "request_id": request_id}
+        case Refused(code):
+            return said | {"outcome": "refused", "code": code}
+        case NoReceipt(code):
+            return said | {"outcome": "unknown", "code": code}
 
 
 def texts_for(audience: Audience, settings: Settings) -> list[str]:

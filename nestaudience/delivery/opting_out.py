@@ -6,20 +6,19 @@ becomes of such a request is documented nowhere, so not even a success proves an
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 import pyarrow as pa
 
-from nestaudience.delivery.fields import batch_fields
+from nestaudience.delivery.fields import batch_fields, result_fields
 from nestaudience.delivery.guard import inspect_opt_out
 from nestaudience.delivery.refused import EVERYWHERE, SAID_NO
-from nestaudience.delivery.requests import Line, Tools
+from nestaudience.delivery.requests import Line, Tools, wait_for_turn
 from nestaudience.delivery.salts import Salts
-from nestaudience.destinations.port import Accepted, Account, Batch, NoReceipt, OptsOut, Prepared, Receipt, Refused
+from nestaudience.destinations.port import Accepted, Account, Batch, OptsOut, Prepared, Receipt
 from nestaudience.hashing.commitments import key_of_list, membership_leaves
 from nestaudience.hashing.digests import Digests
 from nestaudience.interrupting import interruption
-from nestaudience.ledger.entries import EntryType, Value, uuid7
+from nestaudience.ledger.entries import EntryType, uuid7
 from nestaudience.ledger.log import keep_batch_leaves
 from nestaudience.vocabulary import Operation
 
@@ -42,8 +41,7 @@ def opt_out(line: Line, people: Digests, person_tokens: pa.Array, salts: Salts, 
     for number, first in enumerate(range(0, len(people), size)):
         if tools.interrupted():
             raise interruption(line.audience.key)
-        today = tools.memory.requests_since(line.destination.name, tools.clock() - timedelta(days=1))
-        line.destination.ready(line.target, Operation.REMOVE, today)
+        wait_for_turn(line.destination, line.target, Operation.REMOVE, tools)
         places = pa.array(range(first, min(first + size, len(people))), pa.int64())
         if not isinstance(_once(way, number, people.take(places), person_tokens.take(places)), Accepted):
             return
@@ -74,20 +72,9 @@ def _once(way: _Way, number: int, people: Digests, person_tokens: pa.Array) -> R
         [(EntryType.BATCH, context, fields)], lambda connection, _: keep_batch_leaves(connection, batch.batch_id, leaves)
     )
     receipt = line.destination.send(prepared)
-    said: dict[str, Value] = {"transfer_id": way.transfer, "batch_id": batch.batch_id.hex(), "code": "", "request_id": ""}
-    tools.log.append_and_seal([(EntryType.BATCH_RESULT, context, said | _outcome(receipt))])
+    tools.log.append_and_seal([(EntryType.BATCH_RESULT, context, result_fields(way.transfer, batch.batch_id, receipt))])
     tools.tell(line.audience.key, batch.operation.value, len(people))
     return receipt
-
-
-def _outcome(receipt: Receipt) -> dict[str, Value]:
-    match receipt:
-        case Accepted(request_id):
-            return {"outcome": "accepted", "request_id": request_id}
-        case Refused(code):
-            return {"outcome": "refused", "code": code}
-        case NoReceipt(code):
-            return {"outcome": "unknown", "code": code}
 
 
 def _new_id(tools: Tools) -> str:

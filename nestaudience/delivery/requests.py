@@ -18,7 +18,7 @@ from nestaudience.config.settings import Audience
 from nestaudience.delivery.accounts import Accounts
 from nestaudience.delivery.answers import Answer, answer_of
 from nestaudience.delivery.clocks import RemovalTimes
-from nestaudience.delivery.fields import batch_fields
+from nestaudience.delivery.fields import batch_fields, result_fields
 from nestaudience.delivery.guard import inspect
 from nestaudience.delivery.salts import Salts
 from nestaudience.destinations.port import (
@@ -158,6 +158,14 @@ class Order:
     marks: tuple[str, ...] = ()
 
 
+def wait_for_turn(destination: Destination, target: Target, operation: Operation, tools: Tools) -> None:
+    """Wait until the platform takes one more request for this list. Raises what the destination raises."""
+    today = tools.memory.requests_since(
+        destination.name, tools.clock() - timedelta(days=1)
+    )  # a list may have moved since it was made
+    destination.ready(target, operation, today)
+
+
 class Requests:
     """The requests to one list while its lease is held. They are counted into `sent`."""
 
@@ -211,9 +219,7 @@ class Requests:
 
     def ready(self, operation: Operation) -> None:
         """Before a batch: wait until the platform takes one more request. Raises what the destination raises."""
-        name = self._line.destination.name  # a list may have moved since it was made
-        today = self._tools.memory.requests_since(name, self._tools.clock() - timedelta(days=1))
-        self._line.destination.ready(self._line.target, operation, today)
+        wait_for_turn(self._line.destination, self._line.target, operation, self._tools)
 
     def check_removed(self) -> None:
         """Raises the error of a removal whose people the platform would not take: they are still there, so nobody may join before they left."""
@@ -282,25 +288,21 @@ class Requests:
     def _answer(self, transfer: str, batch: Batch, batch_no: int, receipt: Receipt) -> None:
         """Write down what the platform said, and count it."""
         count = len(batch.digests)
-        fields: dict[str, Value] = {"transfer_id": transfer, "batch_id": batch.batch_id.hex(), "code": "", "request_id": ""}
         values: dict[str, object] = {}
         known: Answer | None = None
         at = utc_text(self._tools.clock())
         match receipt:
             case Accepted(request_id, settlement):
-                fields |= {"outcome": "accepted", "request_id": request_id}
                 values = {"state": "accepted", "request_id": sent_through(self._line.destination.name, request_id)}
                 known = None if settlement is None else answer_of(settlement, count)
             case Refused(code, rows, passing):
-                fields |= {"outcome": "refused", "code": code}
                 values = {"state": "refused", "settled_at": at}
                 if rows is None and not passing:
                     self.sent.refused[code] = self.sent.refused.get(code, 0) + count
             case NoReceipt(code):
-                fields |= {"outcome": "unknown", "code": code}
                 values = {"state": "unknown"}
                 self.sent.unknown[code] = self.sent.unknown.get(code, 0) + count
-        entries = [(EntryType.BATCH_RESULT, self.context(), fields)]
+        entries = [(EntryType.BATCH_RESULT, self.context(), result_fields(transfer, batch.batch_id, receipt))]
         if known is not None:  # the platform said at once what became of it
             audience = self._line.audience.key
             entries.append((EntryType.PLATFORM_STATUS, self.context(), known.fields(batch.batch_id, transfer, audience)))

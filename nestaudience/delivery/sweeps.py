@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from nestaudience.delivery.deliver import Delivery
 from nestaudience.delivery.guard import inspect_sweep
-from nestaudience.delivery.requests import Sent, Tools
+from nestaudience.delivery.requests import Sent, Tools, wait_for_turn
 from nestaudience.delta.plan import AudiencePlan
 from nestaudience.destinations.port import Accepted, Account, Destination, NoReceipt, Receipt, Refused, Sweeping, Target
 from nestaudience.errors import MustStop, NeedsFix, TryAgain
@@ -160,8 +160,7 @@ def sweep_off(sweep: Sweep, remote: RemoteList, destination: Destination, tools:
     target = Target(Account(remote.ad_account, remote.login_account), remote.list_id)
     prepared = destination.prepare_sweep(target, datetime.fromisoformat(sweep.as_of))
     inspect_sweep(prepared.contents(), target)
-    today = tools.memory.requests_since(destination.name, tools.clock() - timedelta(days=1))
-    destination.ready(target, Operation.REMOVE, today)
+    wait_for_turn(destination, target, Operation.REMOVE, tools)
     batch_no = tools.memory.next_batch_no()
     values = _batch_values(sweep, remote, batch_no, tools)
 

@@ -162,7 +162,7 @@ class Screened:
                       CASE WHEN isfinite(n.occurred) THEN n.occurred END AS occurred, CASE WHEN isfinite(n.recorded) THEN n.recorded END AS recorded
                FROM no_event n LEFT JOIN address a ON a.person_token = n.person_token
                WHERE NOT n.remembered AND n.kind <> 'closed' AND (n.account_token IS NOT NULL OR a.token IS NOT NULL)
-               AND (n.kind NOT IN ('withdrawn', 'cookies_web', 'cookies_conversions', 'cookies_unknown')
+               AND (NOT of_consent(n.kind)
                     OR NOT isfinite(n.recorded) OR n.recorded + to_months($months) >= getvariable('now'))
                AND NOT EXISTS (SELECT 1 FROM recalled m WHERE same_no(m, n) AND (n.person_token IS NULL OR m.person_token = n.person_token))
                ORDER BY ALL""",
