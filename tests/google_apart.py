@@ -1,6 +1,6 @@
 """The local Data Manager in a process of its own, so that what the sending side needs can be measured alone.
 
-with google_apart() as (destination, account, control):
+with google_apart() as destination:
     ...
 """
 
@@ -15,7 +15,6 @@ from nestaudience.destinations.google_data_manager import GoogleDataManager
 from nestaudience.destinations.port import Account
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.sandbox.data_manager import DataManagerSandbox
-from nestaudience.sandbox.data_manager_control import SandboxControl
 from nestaudience.sandbox.google_state import SandboxAccount
 
 ACCOUNT = Account("1112223333")
@@ -30,8 +29,8 @@ def serve(line: Connection) -> None:
 
 
 @contextmanager
-def google_apart() -> Iterator[tuple[GoogleDataManager, SandboxControl]]:
-    """The destination on a sandbox in another process, and that sandbox's control."""
+def google_apart() -> Iterator[GoogleDataManager]:
+    """The destination on a sandbox in another process."""
     context = get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=serve, args=(there,))
@@ -40,8 +39,7 @@ def google_apart() -> Iterator[tuple[GoogleDataManager, SandboxControl]]:
     settings = GoogleDataManagerSettings(SandboxToken(token), terms_accepted=True, endpoint=SandboxEndpoint(endpoint, ca_pem))
     destination = GoogleDataManager(settings)
     try:
-        with SandboxControl(endpoint, ca_pem, token, timeout_seconds=120) as control:
-            yield destination, control
+        yield destination
     finally:
         destination.close()
         here.send("end")

@@ -200,6 +200,11 @@ class Machine(RuleBasedStateMachine):
         """Between nights: what became of earlier requests, then the noes that are new. Old ones that a restored store shows wait for the night."""
         self._live(events)
         self._fail(faults)
+        self.hour()
+        self._wait(hours)
+
+    def hour(self) -> None:
+        """One run of the hourly flow, and what must hold after it."""
         self.look_at(self.site.run(work=_settled))
         parts = self.site.parts
         job = withdrawals_job(parts.evidence.reader, parts.settings, self.site.clock.now(), due_only=False)
@@ -208,7 +213,6 @@ class Machine(RuleBasedStateMachine):
             keys = {key for key, a in parts.settings.audiences.items() if a.table.destination in job.scope.destinations}
             sure = not self.restored and all(self.site.clock.peek() - at < LONGEST_AGO for at in marks.values())
             self.look_at(self.site.run(job), keys if sure else set(), only_noes=True, hourly=True)
-        self._wait(hours)
 
     # -- what changes around it
 

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from machine import KEYS, Machine, _settled
+from machine import Machine
 from machine_people import ADDRESSES, PEOPLE, first_world
 from machine_platform import Fault, Request
 from machine_settings import GOOGLE, META
-
-from nestaudience.withdrawals import withdrawals_job
 
 HOUR = timedelta(hours=1)
 
@@ -34,12 +32,13 @@ def night(history: Machine, hours: float = 1.0) -> None:
 
 
 def hour(history: Machine) -> None:
-    site = history.site
-    history.look_at(site.run(work=_settled))
-    job = withdrawals_job(site.reader, site.parts.settings, site.clock.now(), due_only=False)
-    assert job is not None
-    history.look_at(site.run(job), set(KEYS), only_noes=True, hourly=True)
-    site.pass_time(HOUR)
+    history.hour()
+    history.site.pass_time(HOUR)
+
+
+def members(history: Machine) -> dict[str, set[str]]:
+    """List id -> who is on it."""
+    return {list_id: each.members(list_id) for each in history.site.platforms.values() for list_id in each.list_ids}
 
 
 def says(history: Machine, what: str, *everybody: str) -> None:
@@ -251,12 +250,7 @@ def test_an_hour_takes_nobody_off_who_was_added_again(history: Machine) -> None:
     says(history, "grant", "b1", "b2")
     night(history)
     night(history)
-    before = {
-        list_id: people for p in history.site.platforms.values() for list_id in p.list_ids for people in [p.members(list_id)]
-    }
+    before = members(history)
     hour(history)
-    after = {
-        list_id: people for p in history.site.platforms.values() for list_id in p.list_ids for people in [p.members(list_id)]
-    }
-    assert after == before
+    assert members(history) == before
     history.converge()

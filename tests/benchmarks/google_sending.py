@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=300)
     given = parser.parse_args()
     steps = dict.fromkeys(("build", "read back", "guard", "send and receipt"), 0.0)
-    with google_apart() as (google, _):
+    with google_apart() as google:
         target = Target(ACCOUNT, google.create_list(ACCOUNT, ListSpec("na-00000001", "na-00000001 x", 30)).list_id)
         begun, own = time.perf_counter(), time.process_time()
         for number in range(given.requests):

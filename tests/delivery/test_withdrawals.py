@@ -90,19 +90,7 @@ def test_a_no_of_any_kind_leaves_every_list_within_the_hour(world: LaterWorld, s
     world.night()
     held = world.members()
     world.advance(timedelta(hours=2))
-    at = moment(world.clock.now() - timedelta(minutes=20))
-    with StoreFile(world.store) as store:
-        people = [
-            r[0]
-            for r in store.rows("SELECT DISTINCT account_id FROM segment_row JOIN shop_account USING (account_id) ORDER BY 1")
-        ]
-        rows = [(f"late-{n}", who, at, at) for n, who in enumerate(people[:300])]
-        if said == "withdraw":
-            values = "(?, ?, 'computime', 'ad_matching', '*', 'withdraw', ?, ?, 'web_account_settings', NULL, 1, NULL)"
-            store.many(f"INSERT INTO shop_consent VALUES {values}", rows)
-        else:
-            values = f"(?, ?, NULL, 'computime', '{said}', 'ad_matching', ?, ?, 'privacy_request', NULL, 'CASE-1')"
-            store.many(f"INSERT INTO shop_right VALUES {values}", rows)
+    _say_no(world, 300, said, purpose="ad_matching")
     wanted = still_wanted(world)
     outcome = hour(world)
     assert outcome is not None
@@ -182,7 +170,7 @@ def test_a_cadence_is_kept_and_only_urgent_noes_do_not_wait_for_it(world: LaterW
     assert hour(world) is None, "looked at just now"
     world.advance(timedelta(hours=1))
     _say_no(world, 40, "object")
-    _withdraw(world, 40, 80)
+    _say_no(world, 40, "withdraw", first=40)
     may_stay = still_wanted(world)
     outcome = hour(world)
     assert outcome is not None
@@ -248,21 +236,16 @@ def test_a_small_look_names_its_moment() -> None:
         Job(RunKind.NIGHTLY, since=FIRST_NIGHT)
 
 
-def _withdraw(world: LaterWorld, first: int, last: int) -> None:
+def _say_no(world: LaterWorld, count: int, action: str = "object", *, purpose: str = "*", first: int = 0) -> None:
+    """So many of those who are in a segment, from this one on, said no of this kind twenty minutes ago. `purpose`: of a right."""
     at = moment(world.clock.now() - timedelta(minutes=20))
     with StoreFile(world.store) as store:
         members = "SELECT DISTINCT account_id FROM segment_row JOIN shop_account USING (account_id) ORDER BY 1"
-        people = [row[0] for row in store.rows(members)][first:last]
-        values = "(?, ?, 'computime', 'ad_matching', '*', 'withdraw', ?, ?, 'web_account_settings', NULL, 1, NULL)"
-        store.many(f"INSERT INTO shop_consent VALUES {values}", [(f"w-{n}", who, at, at) for n, who in enumerate(people)])
-
-
-def _say_no(world: LaterWorld, count: int, action: str = "object") -> None:
-    at = moment(world.clock.now() - timedelta(minutes=20))
-    with StoreFile(world.store) as store:
-        people = [
-            row[0]
-            for row in store.rows("SELECT DISTINCT account_id FROM segment_row JOIN shop_account USING (account_id) ORDER BY 1")
-        ]
-        values = f"(?, ?, NULL, 'computime', '{action}', '*', ?, ?, 'privacy_request', NULL, 'CASE-1')"
-        store.many(f"INSERT INTO shop_right VALUES {values}", [(f"no-{n}", who, at, at) for n, who in enumerate(people[:count])])
+        people = [row[0] for row in store.rows(members)][first : first + count]
+        rows = [(f"no-{n}", who, at, at) for n, who in enumerate(people, first)]
+        if action == "withdraw":
+            values = "(?, ?, 'computime', 'ad_matching', '*', 'withdraw', ?, ?, 'web_account_settings', NULL, 1, NULL)"
+            store.many(f"INSERT INTO shop_consent VALUES {values}", rows)
+        else:
+            values = f"(?, ?, NULL, 'computime', '{action}', '{purpose}', ?, ?, 'privacy_request', NULL, 'CASE-1')"
+            store.many(f"INSERT INTO shop_right VALUES {values}", rows)

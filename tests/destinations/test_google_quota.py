@@ -8,6 +8,7 @@ import pytest
 from grpc import StatusCode
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from passing_time import Time
 
 from nestaudience.destinations.google_connection import GoogleDataManagerSettings, SandboxEndpoint, SandboxToken
 from nestaudience.destinations.google_data_manager import GoogleDataManager
@@ -23,19 +24,6 @@ from nestaudience.vocabulary import Operation
 ACCOUNT = Account("1112223333")
 
 SMALL = {Kind.WRITE: Allowance(5, 12, 2, 3), Kind.READ: Allowance(5, 12), Kind.LISTS: Allowance(5, 12)}
-
-
-class Time:
-    """Seconds that pass when somebody waits, or a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 def quota(time_: Time, allowed: dict[Kind, Allowance] = SMALL) -> Quota:

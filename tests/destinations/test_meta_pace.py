@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from passing_time import Time
 
 from nestaudience.destinations.meta_errors import Trouble
 from nestaudience.destinations.meta_pace import (
@@ -22,20 +23,8 @@ from nestaudience.destinations.meta_usage import Usage, usage_of
 ONE, OTHER = "1112223333", "4445556666"
 
 
-class Clock:
-    """Seconds that pass only when somebody sleeps or the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-
-def pace() -> tuple[Pace, Clock]:
-    clock = Clock()
+def pace() -> tuple[Pace, Time]:
+    clock = Time()
     return Pace(clock=lambda: clock.now, sleep=clock.sleep), clock
 
 
