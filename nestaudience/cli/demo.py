@@ -149,7 +149,10 @@ def _show_end(place: site.Site, story: Mapping[str, Mapping[str, int]]) -> None:
     rows: list[list[output.Cell]] = [[kind.replace("_", " "), *(row[name] for name in names)] for kind, row in story.items()]
     heads = ("", "people", "on a Google\nlist before", "still\nthere", "on a Meta\nlist before", "still\nthere")
     output.table("What people did during the day, and where their address is now", heads, rows)
-    output.say("Whoever withdrew from one platform only, or left one of several segments, stays where they still may be.")
+    output.say(
+        "Whoever withdrew from one platform only, left one of several segments, or closed one of several accounts with the same address, "
+        "stays where they still may be."
+    )
     output.say("\n── The log of both nights, as an auditor reads it ──")
     for command in (audit_commands.transfers, audit_commands.verify):
         with contextlib.suppress(typer.Exit):

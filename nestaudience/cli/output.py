@@ -12,6 +12,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from nestaudience.errors import NestAudienceError
 from nestaudience.vocabulary import STOCKHOLM
@@ -37,13 +38,13 @@ def as_json(value: object) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """A table on standard output. Numbers stand to the right, and nothing is cut off: long cells fold."""
+    """A table on standard output. Numbers stand to the right, long cells fold, nothing is cut off or read as markup (`[[texts]]`)."""
     shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
     for number, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int) for row in rows)
         shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*[_text(cell) for cell in row])
+        shown.add_row(*[Text(_text(cell)) for cell in row])
     out().print(shown)
 
 

@@ -117,6 +117,7 @@ def test_every_reason_of_every_candidate(case: Case) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=3000)
 @given(cases())
 def test_every_reason_of_every_candidate_in_many_worlds(case: Case) -> None:
