@@ -20,6 +20,7 @@ from nestaudience.sandbox.google_ads import GoogleAdsSandbox
 from nestaudience.sandbox.google_state import SandboxAccount
 from nestaudience.sandbox.meta_graph import MetaSandbox
 from nestaudience.sandbox.meta_state import MetaAccount
+from tests.reliability import Row, collect
 
 ACCOUNT = "1112223333"
 GROWTH_KB = 10_000
@@ -132,3 +133,4 @@ def test_fifty_thousand_people(way: str, tmp_path: Path) -> None:
 def test_a_million_people(way: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         everybody(Sending(way, tmp_path, stack), 1_000_000)
+    collect("at_size", [Row(f"a million people join through {way}, half of them leave; exact, the sender's memory flat", 1)])

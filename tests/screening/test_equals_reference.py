@@ -26,6 +26,7 @@ from tests.reference import decide as reference
 from tests.reference import store as reference_store
 from tests.reference.edges import edges
 from tests.reference.strategies import Case, cases
+from tests.reliability import Row, collect
 
 TOKENS = Tokens(b"k" * 32)
 KEEPING = Tokens(b"s" * 32)
@@ -118,7 +119,7 @@ def test_every_reason_of_every_candidate(case: Case) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=3000)
-@given(cases())
-def test_every_reason_of_every_candidate_in_many_worlds(case: Case) -> None:
-    compare(case)
+def test_every_reason_of_every_candidate_in_many_worlds() -> None:
+    worlds = 3000
+    settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=worlds)(given(cases())(compare))()
+    collect("screening", [Row("generated worlds in which every candidate is judged as the slow reference judges", worlds)])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.machine_mutants import Mutant, mutilated
+from tests.reliability import Row, collect
 from tests.screening.mutants import MUTANTS, hunted
 
 WORLDS, SEED = 400, 1
@@ -23,6 +24,7 @@ def test_every_mutant_is_killed(mutant: Mutant, tmp_path: Path) -> None:
     assert code == 1, "no difference was found"
     assert "AssertionError" in said, said[-2000:]
     assert "test_equals_reference.py" in said
+    collect("screening", [Row(f"mutant of the rules: {mutant.name}", wrong=None, mutants=1, caught=1)])
 
 
 def test_there_are_enough_of_them_and_each_still_fits_the_code(tmp_path: Path) -> None:
