@@ -121,5 +121,11 @@ def test_every_reason_of_every_candidate(case: Case) -> None:
 @pytest.mark.timeout(7200)
 def test_every_reason_of_every_candidate_in_many_worlds() -> None:
     worlds = 3000
-    settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=worlds)(given(cases())(compare))()
+
+    @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=worlds)
+    @given(cases())
+    def in_many(case: Case) -> None:
+        compare(case)
+
+    in_many()
     collect("screening", [Row("generated worlds in which every candidate is judged as the slow reference judges", worlds)])
