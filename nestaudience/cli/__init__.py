@@ -9,6 +9,7 @@ from nestaudience import core_dumps
 from nestaudience.cli import (
     audiences_command,
     audit_commands,
+    audit_listing,
     backfill_command,
     contract_command,
     ending_commands,
@@ -48,6 +49,8 @@ app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
 app.command()(explain_command.explain)
 app.add_typer(rights_commands.rights_app, name="rights")
+for listing in ("funnel", "removals", "lookups", "nights", "sizes", "changes"):
+    audit_commands.audit_app.command(listing)(getattr(audit_listing, listing))
 app.add_typer(audit_commands.audit_app, name="audit")
 app.add_typer(ledger_commands.ledger_app, name="ledger")
 app.add_typer(run_commands.keys_app, name="keys")

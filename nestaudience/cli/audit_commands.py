@@ -14,6 +14,7 @@ import typer
 from nestaudience.cli import output
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
+from nestaudience.vocabulary import RunKind
 
 if TYPE_CHECKING:
     from nestaudience.audit.verify import Verification
@@ -41,6 +42,8 @@ def transfers(
     recipient: Annotated[str | None, typer.Option(help="google or meta.")] = None,
     audience: Annotated[str | None, typer.Option(help="controller/segment/recipient.")] = None,
     run: Annotated[str | None, typer.Option(help="A run's id, or its beginning.")] = None,
+    kind: Annotated[RunKind | None, typer.Option(help="Which job.")] = None,
+    unknown: Annotated[bool, typer.Option("--unknown", help="Only those with requests whose effect is not known.")] = False,
     first: From = None,
     last: To = None,
     as_json: Json = False,
@@ -50,9 +53,11 @@ def transfers(
         from nestaudience.audit import frames
         from nestaudience.cli.audit_output import frame_rows, show_transfers
 
-        filters = frames.Filters(controller, recipient, audience, run, None, _day(first), _day(last))
+        filters = frames.Filters(controller, recipient, audience, run, kind, _day(first), _day(last))
         with _opened(config) as evidence:
             frame = frames.transfers(evidence.reader.entries(types=frames.TRANSFER_TYPES), filters)
+        if unknown:
+            frame = frame[(frame["settled"] == "unknown") | (frame["unknown"] > 0)]
         if as_json:
             columns = {name: column.meaning for name, column in frames.TRANSFER_COLUMNS.items()}
             output.as_json({"columns": columns, "transfers": frame_rows(frame)})

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from nestaudience.audit import FRAMES
 from nestaudience.audit.frames import TRANSFER_COLUMNS
 from nestaudience.audit.limits import CANNOT_PROVE
 from nestaudience.cli import app
@@ -62,6 +63,9 @@ def change(config: Path, statement: str, *values: object) -> None:
         assert plain.execute(statement, values).rowcount >= 1
 
 
+LISTINGS = ("funnel", "removals", "lookups", "nights", "sizes", "changes")
+
+
 # -- transfers
 
 
@@ -99,6 +103,57 @@ def test_transfers_for_people(config: Path, two_nights: Any) -> None:
     assert two_nights.first.run_id in result.stdout
     assert run(config, "audit", "transfers", "--to", "2026-01-01").stdout == "No transfer fits.\n"
     assert run(config, "audit", "transfers", "--from", "yesterday").exit_code == 2
+
+
+def test_transfers_by_kind_and_those_whose_effect_is_unknown(copied: Path) -> None:
+    every = document(copied, "audit", "transfers")["transfers"]
+    assert document(copied, "audit", "transfers", "--kind", "nightly")["transfers"] == every
+    assert document(copied, "audit", "transfers", "--kind", "drill")["transfers"] == []
+    assert document(copied, "audit", "transfers", "--unknown")["transfers"] == []
+    change(
+        copied,
+        'UPDATE log_entry SET body = CAST(replace(CAST(body AS TEXT), \'"outcome":"accepted"\', \'"outcome":"unknown"\') AS BLOB)',
+    )
+    lost = document(copied, "audit", "transfers", "--unknown")["transfers"]
+    assert 0 < len(lost) <= len(every)
+    assert all(row["unknown"] > 0 for row in lost)
+
+
+# -- one table of the log each
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_listing_says_the_same_as_its_frame_and_names_its_columns(config: Path, name: str, two_nights: Any) -> None:
+    found = document(config, "audit", name)
+    assert set(found["columns"]) == set(FRAMES[name].columns)
+    result = run(config, "audit", name)
+    assert result.exit_code == 0
+    assert max(len(line) for line in result.stdout.splitlines()) <= 160
+    if name in ("lookups",):
+        assert result.stdout == "Nothing fits.\n"
+        assert found[name] == []
+    else:
+        assert found[name]
+        assert all(row["controller"] == "hemkraft" for row in document(config, "audit", name, "--controller", "hemkraft")[name])
+
+
+def test_a_funnel_is_the_last_night_unless_somebody_asks_for_more(config: Path, two_nights: Any) -> None:
+    last = document(config, "audit", "funnel")["funnel"]
+    assert {row["run_id"] for row in last} == {two_nights.second.run_id}
+    both = document(config, "audit", "funnel", "--from", "2001-01-01")["funnel"]
+    assert {row["run_id"] for row in both} == {two_nights.first.run_id, two_nights.second.run_id}
+    said = run(config, "audit", "funnel", "--audience", "hemkraft/coffee_lovers/google").stdout
+    assert "eligible" in said
+    assert "closed gates: none" in said
+
+
+def test_open_removals_and_one_type_of_changes(config: Path) -> None:
+    assert document(config, "audit", "removals", "--open", "--recipient", "meta")["open_removals"] == []
+    waiting = document(config, "audit", "removals", "--open")["open_removals"]
+    assert {row["state"] for row in waiting} == {"waiting"}
+    assert "waiting" in run(config, "audit", "removals", "--open").stdout
+    assert {row["type"] for row in document(config, "audit", "changes", "--type", "approval")["changes"]} == {"approval"}
+    assert run(config, "audit", "changes", "--type", "nonsense").exit_code == 2
 
 
 # -- show
@@ -231,7 +286,14 @@ def test_status_is_what_the_function_says(config: Path) -> None:
 
 
 TELLING = ("status", "--tell")
-COMMANDS = (("audit", "transfers"), ("audit", "show", "0"), ("audit", "verify"), ("status",), ("audiences",))
+COMMANDS = (
+    *((("audit", name)) for name in LISTINGS),
+    ("audit", "transfers"),
+    ("audit", "show", "0"),
+    ("audit", "verify"),
+    ("status",),
+    ("audiences",),
+)
 
 
 @pytest.fixture
