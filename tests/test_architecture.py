@@ -170,7 +170,12 @@ LIBRARIES = {
     "sqlalchemy": {"nestaudience/ledger/**.py", "nestaudience/delivery/*.py", "nestaudience/audit/verify.py"}
     | {"nestaudience/parts.py", "nestaudience/wiring.py"},
     "alembic": {"nestaudience/ledger/**.py"},
-    "cryptography": {"nestaudience/ledger/*.py", "nestaudience/hashing/sealing.py", "nestaudience/sandbox/certificates.py"},
+    "cryptography": {
+        "nestaudience/audit/second_verifier.py",
+        "nestaudience/ledger/*.py",
+        "nestaudience/hashing/sealing.py",
+        "nestaudience/sandbox/certificates.py",
+    },
     "pandas": {"nestaudience/audit/*.py", "nestaudience/cli/*.py"},
     "typer": {"nestaudience/cli/*.py"},
     "rich": {"nestaudience/cli/*.py"},
@@ -208,6 +213,8 @@ FENCES = {
 }
 """Where everything is caught, and how often: each turns what it caught into a code."""
 LONGEST_FILE, LONGEST_FUNCTION, LONG_FUNCTION = 420, 60, 40
+ONE_FILE = {"nestaudience/audit/second_verifier.py": 610}
+"""A program that must be one file, because an auditor takes it away and reads the whole of it, and how long it may be."""
 TOO_LONG: dict[str, int] = {}
 """Functions over the limit that wait to be divided, with their length. It may only shrink."""
 LONG: set[str] = set()
@@ -334,7 +341,7 @@ def test_everything_is_caught_only_at_the_fences() -> None:
 def test_files_and_functions_stay_short() -> None:
     long = set()
     for path in SOURCES:
-        assert len(path.read_text("utf-8").splitlines()) <= LONGEST_FILE, name_of(path)
+        assert len(path.read_text("utf-8").splitlines()) <= ONE_FILE.get(name_of(path), LONGEST_FILE), name_of(path)
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and "/versions/" not in name_of(
                 path

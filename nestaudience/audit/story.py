@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
+from nestaudience.audit.bound import PROBLEMS as BOUND_PROBLEMS
+from nestaudience.audit.bound import WHAT as BOUND_WHAT
+from nestaudience.audit.bound import Bound
 from nestaudience.ledger.entries import EntryType
 from nestaudience.vocabulary import RunKind
 
-WHAT: Final = {
+WHAT: Final = BOUND_WHAT | {
     "above_plan": "more people were added than the intent planned",
     "added_before_removed": "a removal that is not marked late comes after an addition of the same transfer",
     "batch_of_other_intent": "the batch names another audience or list than its intent",
@@ -118,6 +121,7 @@ class Story:
         self._open_runs: dict[str, int] = {}
         self._runs: set[str] = set()
         self._nights: dict[str, set[date]] = {}
+        self._bound = Bound()
         self._takes: Mapping[str, Callable[[int, dict[str, Any], dict[str, Any]], None]] = {
             EntryType.RUN_STARTED: self._run_started,
             EntryType.RUN_FINISHED: self._run_finished,
@@ -132,8 +136,11 @@ class Story:
         kind, fields = entry["type"], entry["fields"]
         if not _has_its_fields(kind, fields):
             self._problem(index, "field_missing")
-        elif kind in self._takes:
+            return
+        if kind in self._takes:
             self._takes[kind](index, entry, fields)
+        for code in self._bound.take(entry, fields):
+            (self._problem if code in BOUND_PROBLEMS else self._notice)(index, code)
 
     def finish(self) -> None:
         """Say what only the end can show: runs without an end."""

@@ -238,6 +238,18 @@ class Signer:
                 )
             return self._advance(_Head(cited, Frontier(), (*head.past, lost)), leaves, epoch)
 
+    def sign_manifest(self, digest: bytes) -> str:
+        """A note over the SHA-256 of an exported bundle's manifest, and over nothing else: its name and its second line are no checkpoint's.
+
+        It changes no head. Raises ValueError for what is no digest.
+        """
+        if len(digest) != HASH_SIZE:
+            raise ValueError("a digest has 32 bytes")
+        name = f"{self.origin}/bundle"
+        text = f"{name}\nsha256:{digest.hex()}\n"
+        value = note_key_id(name, self.verifier.public) + self._private.sign(text.encode())
+        return f"{text}\n{_MARK}{name} {b64encode(value).decode()}\n"
+
     def _advance(self, head: "_Head", leaves: Sequence[bytes], epoch: int) -> SignedCheckpoint:
         for leaf in leaves:
             head.frontier.append(leaf)
