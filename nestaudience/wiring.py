@@ -63,6 +63,11 @@ def migrate_ledger(config: Path, *, clock: Clock, actor: str, randomness: Random
         engine.dispose()
 
 
+def open_signer(evidence: Evidence) -> Signer:
+    """The signer of an opened ledger. Raises `NeedsFix` when the keys are missing or readable by others."""
+    return _signer(open_keys(evidence), evidence.table, evidence.base)
+
+
 def _signer(keys: KeyRing, table: LedgerTable, base: Path) -> Signer:
     return Signer(keys.signing_key(), table.origin, base / table.head, keys.older_signing_keys())
 

@@ -14,6 +14,7 @@ from nestaudience.cli import (
     contract_command,
     ending_commands,
     explain_command,
+    export_command,
     hour_commands,
     ledger_commands,
     release_command,
@@ -51,6 +52,7 @@ app.command()(explain_command.explain)
 app.add_typer(rights_commands.rights_app, name="rights")
 for listing in ("funnel", "removals", "lookups", "nights", "sizes", "changes"):
     audit_commands.audit_app.command(listing)(getattr(audit_listing, listing))
+audit_commands.audit_app.command()(export_command.export)
 app.add_typer(audit_commands.audit_app, name="audit")
 app.add_typer(ledger_commands.ledger_app, name="ledger")
 app.add_typer(run_commands.keys_app, name="keys")
