@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import CoreExecuteOptionsParameter
 
+from nestaudience.audit.roots import membership_roots
 from nestaudience.audit.story import WHAT as STORY_WHAT
 from nestaudience.audit.story import Finding, Story
 from nestaudience.errors import MustStop
@@ -234,14 +235,13 @@ class _Check:
     def membership(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Every batch has its leaves, and they give its root and count."""
         missing = dict(self._story.batches)
-        for batch_id, leaves in rows:
-            batch = missing.pop(batch_id.hex(), None)
+        for found in membership_roots(rows):
+            batch = missing.pop(found.batch_id.hex(), None)
             if batch is None:
                 self._problem(None, "leaves_without_batch")
-                continue
-            if len(leaves) != batch.count * merkle.HASH_SIZE:
+            elif found.size != batch.count * merkle.HASH_SIZE:
                 self._problem(batch.index, "leaves_count")
-            elif not merkle.is_sorted(leaves) or merkle.root_of(leaves).hex() != batch.membership_root:
+            elif found.root.hex() != batch.membership_root:
                 self._problem(batch.index, "leaves_root")
         for batch in missing.values():
             self._problem(batch.index, "leaves_missing")
