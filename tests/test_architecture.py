@@ -126,6 +126,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},
     "audit": WORDS | {"ledger"},
+    "audit.report": WORDS | {"audit", "ledger", "config", "sentences"},
     "sandbox": WORDS | {"screening.rules", "ledger.keys"},
     "flows": WORDS
     | {
@@ -153,6 +154,7 @@ LIBRARIES = {
     "grpc": {"nestaudience/destinations/google_*.py", "nestaudience/sandbox/*.py"},
     "grpc_status": {"nestaudience/destinations/google_*.py", "nestaudience/sandbox/*.py"},
     "httpx": {"nestaudience/telling.py"},
+    "jinja2": {"nestaudience/audit/report/page.py"},
     "facebook_business": {"nestaudience/destinations/meta_wire.py"},
     "requests": {"nestaudience/destinations/meta_wire.py"},
     "duckdb": {
@@ -392,7 +394,7 @@ def test_every_data_file_is_packaged() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["nestaudience"]
     package = ROOT / "nestaudience"
-    data = [path for path in package.rglob("*") if path.suffix in {".sql", ".md", ".toml", ".yml", ".json"}]
+    data = [path for path in package.rglob("*") if path.suffix in {".sql", ".md", ".toml", ".yml", ".json", ".html", ".css"}]
     assert any(path.suffix == ".sql" for path in data)
     left_out = [name for path in data if not any(fnmatch(name := path.relative_to(package).as_posix(), p) for p in patterns)]
     assert left_out == []

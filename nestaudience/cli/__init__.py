@@ -18,6 +18,7 @@ from nestaudience.cli import (
     hour_commands,
     ledger_commands,
     release_command,
+    report_command,
     rights_commands,
     run_commands,
     sandbox_commands,
@@ -53,6 +54,7 @@ app.add_typer(rights_commands.rights_app, name="rights")
 for listing in ("funnel", "removals", "lookups", "nights", "sizes", "changes"):
     audit_commands.audit_app.command(listing)(getattr(audit_listing, listing))
 audit_commands.audit_app.command()(export_command.export)
+audit_commands.audit_app.command()(report_command.report)
 app.add_typer(audit_commands.audit_app, name="audit")
 app.add_typer(ledger_commands.ledger_app, name="ledger")
 app.add_typer(run_commands.keys_app, name="keys")
