@@ -160,8 +160,11 @@ def stockholm(at: str) -> str:
 
 
 def utc(at: str) -> str:
-    """The same time in UTC, for a second line."""
-    return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at else ""
+    """The same time in UTC, for a second line; with its date where that is another."""
+    if not at:
+        return ""
+    there = datetime.fromisoformat(at).astimezone(UTC)
+    return there.strftime("%H:%M:%S UTC" if there.date() == day_of(at) else "%Y-%m-%d %H:%M:%S UTC")
 
 
 def night_of(run: Run) -> date | None:

@@ -13,12 +13,15 @@ Kind = Literal["text", "number", "code", "time"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell. `under` is a second line, smaller; `anchor` a place that links lead to, `link` a place that this one leads to (without `#`)."""
+    """One cell. `under` is a second line, smaller; `anchor` a place that links lead to, `link` a place that this one leads to (without `#`); `span` how many
+    columns it takes.
+    """
 
     text: str
     under: str = ""
     anchor: str = ""
     link: str = ""
+    span: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Table:
     foot: tuple[tuple[Cell, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        if any(len(row) != len(self.columns) for row in (*self.rows, *self.foot)):
+        if any(sum(cell.span for cell in row) != len(self.columns) for row in (*self.rows, *self.foot)):
             raise ValueError("a row has a cell for each column")
 
     @property

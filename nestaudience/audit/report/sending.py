@@ -143,7 +143,7 @@ def _people_columns(m: Material) -> tuple[Column, ...]:
         ("Mottagna", "Accepted"),
         ("Avvisade", "Refused"),
         ("Okända", "Unknown"),
-        ("Sena borttagningar", "Late removals"),
+        ("Sena", "Late"),
     )
     return tuple(Column(m.t(*pair), "number") for pair in words)
 
@@ -184,8 +184,8 @@ def _foot(m: Material, before: int, after: int) -> tuple[tuple[Cell, ...], ...]:
     for operation in ("add", "remove"):
         mine = [people_of(each) for each in m.sent if each.transfer.operation == operation]
         if mine:
-            cells = [Cell("")] * (before - 1) + _sums(m, mine) + [Cell("")] * after
-            counts.append((Cell(f"{m.t('Summa', 'Sum')}: {word('operation', operation, m.language)}"), *cells))
+            head = Cell(f"{m.t('Summa', 'Sum')}, {word('operation', operation, m.language)}", span=before)
+            counts.append((head, *_sums(m, mine), *[Cell("")] * after))
     return tuple(counts)
 
 
