@@ -43,10 +43,12 @@ def calendar(named: Named, nights: Mapping[date, str], words: Mapping[str, str],
     picture = Drawing(named.id, max(left + weeks * side + 4, WIDTH), top + 7 * side + 34, named.title, named.desc)
     for place, name in enumerate(weekdays):
         picture.text(left - 8, top + place * side + side * 0.7, name, at="end", size=11 if side > 20 else 10)
+    named_month, free = "", 0.0
     for week in range(weeks):
-        monday = first + timedelta(days=7 * week)
-        if week == 0 or monday.day <= 7:
-            picture.text(left + week * side + 1, top - 7, monday.isoformat()[:7], size=11)
+        month = (first + timedelta(days=7 * week + 6)).isoformat()[:7]
+        if month != named_month and week * side >= free:
+            picture.text(left + week * side + 1, top - 7, month, size=11)
+            named_month, free = month, week * side + 52
     for night, state in sorted(nights.items()):
         x, y = left + (night - first).days // 7 * side, top + night.weekday() * side
         _night(picture, x, y, side - 2, state, str(night.day))

@@ -7,13 +7,13 @@ from nestaudience.audit.limits import CANNOT_PROVE
 from nestaudience.audit.report.configured import configured
 from nestaudience.audit.report.exceptions import exceptions, remarks_of
 from nestaudience.audit.report.judged import judged
-from nestaudience.audit.report.leaving import leaving, removal_remarks
+from nestaudience.audit.report.leaving import leaving, open_removals, removal_remarks
 from nestaudience.audit.report.material import Material, stockholm
 from nestaudience.audit.report.model import Cell, Column, Heading, Page, Points, Section, Table, Text
 from nestaudience.audit.report.page import to_html
 from nestaudience.audit.report.processing import processing
 from nestaudience.audit.report.rights_cases import rights_cases
-from nestaudience.audit.report.sending import sending
+from nestaudience.audit.report.sending import ROWS, sending
 from nestaudience.audit.report.verdict import verdict
 from nestaudience.audit.report.words import GLOSSARY, LIMITS_SV
 from nestaudience.ledger.entries import utc_text
@@ -57,20 +57,23 @@ _SMALL: Final = (
 )
 
 
-def to_report(m: Material) -> str:
-    """The report as one HTML document. It comes out whether or not the log verifies, and says so first."""
-    return to_html(compose(m))
+def to_report(m: Material, rows: int = ROWS) -> str:
+    """The report as one HTML document. It comes out whether or not the log verifies, and says so first. More than
+    `rows` transfers are told month by month.
+    """
+    return to_html(compose(m, rows))
 
 
-def compose(m: Material) -> Page:
+def compose(m: Material, rows: int = ROWS) -> Page:
     """The report's parts."""
-    remarks = remarks_of(m, removal_remarks(m))
+    still_open = open_removals(m)
+    remarks = remarks_of(m, removal_remarks(m, still_open))
     sections = (
         verdict(m, remarks),
         exceptions(m, remarks),
-        sending(m),
+        sending(m, rows),
         judged(m),
-        leaving(m),
+        leaving(m, still_open),
         rights_cases(m),
         configured(m),
         processing(m),

@@ -1,25 +1,24 @@
 """The fifth section: removals. How fast noes reached the platforms by the three clocks, and which removals are still open, with their age.
 
-Clocks are upper bounds, as `audit.clocks` says. Open is a removal that was asked for and has no good end: it waits for an answer, its answer is
-unknown, or it was refused (frozen) and nothing was carried out since.
+Clocks are upper bounds, as `audit.clocks` says. What is open, `audit.removals` says.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
+from nestaudience.audit import removals
 from nestaudience.audit.clocks import CLOCKS, RemovalClock, removal_clocks
+from nestaudience.audit.columns import Filters, day_of
 from nestaudience.audit.report.charts import Named, Steps, bars_by_name, steps
 from nestaudience.audit.report.exceptions import Remark
-from nestaudience.audit.report.material import Material, Sent, day_of, in_numbers, stockholm, utc
+from nestaudience.audit.report.material import Material, in_numbers, stockholm, utc
 from nestaudience.audit.report.model import Block, Cell, Column, Figure, Section, Table, Text
 from nestaudience.audit.report.readable import spreads_hold
 from nestaudience.audit.report.small import number, total
 from nestaudience.audit.report.words import word
-from nestaudience.audit.transfers import Request
-from nestaudience.ledger.entries import EntryType
-from nestaudience.vocabulary import Operation
+from nestaudience.ledger.entries import EntryType, utc_text
 
 PROMISE: Final = 24
 """Hours within which a no must have reached every platform (rules §9)."""
@@ -30,20 +29,24 @@ _DASHES: Final = {"recorded_to_visible": "2 3", "visible_to_accepted": "", "acce
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """One removal that has no good end yet. `frozen`: the platform refused it."""
+    """Removals of one list that have no good end yet, as `audit removals` tells of them; `since` the oldest was asked for (UTC text)."""
 
-    sent: Sent
-    request: Request
+    since: str
     age: timedelta
-    frozen: bool
+    audience: str
+    state: str
+    people: int
+    requests: int
+    code: str
+    step: str
 
     @property
     def late(self) -> bool:
-        """True when it is older than the promise, refused, or has no known result."""
-        return self.frozen or self.request.settled == "unknown" or self.age > timedelta(hours=PROMISE)
+        """True when they are older than the promise, or the platform did not take them, or nobody knows."""
+        return self.state != "waiting" or self.age > timedelta(hours=PROMISE)
 
 
-def leaving(m: Material) -> Section:
+def leaving(m: Material, found: Sequence[Open]) -> Section:
     """The section."""
     clocks = removal_clocks(_times(m))
     about = m.t(
@@ -54,48 +57,37 @@ def leaving(m: Material) -> Section:
         "platform's receipt; from the receipt to the "
         "platform's word that it is done. The first two are ours, the third is the platform's. All times are upper bounds.",
     )
-    blocks: list[Block] = [Text(about), _curve(m, clocks) if clocks else _clock_table(m, clocks), _ages(m, open_removals(m))]
+    blocks: list[Block] = [Text(about), _curve(m, clocks) if clocks else _clock_table(m, clocks), _ages(m, found)]
     return Section("removals", m.t("Borttagningar", "Removals"), tuple(blocks))
 
 
 def open_removals(m: Material) -> tuple[Open, ...]:
-    """Every open removal of the whole log, whatever the period: oldest first."""
-    controller = m.filters.controller
-    by_list: dict[str, list[tuple[Sent, Request]]] = {}
-    for each in m.every:
-        if controller is None or each.transfer.controller == controller:
-            asked = (
-                request for request in each.transfer.requests if request.operation == Operation.REMOVE and not request.everywhere
-            )
-            by_list.setdefault(str(each.transfer.intent.get("list_id", "")), []).extend((each, request) for request in asked)
-    found = [open_ for list_id, asked in by_list.items() for open_ in _open(m, asked, m.deleted.get(list_id, -1))]
-    return tuple(sorted(found, key=lambda each: each.request.index))
+    """Every open removal of the whole log, whatever the period: one a list and state, the oldest first."""
+    frame = removals.open_removals(m.entries(removals.OPEN_TYPES), m.now, Filters(controller=m.filters.controller))
+    return tuple(
+        Open(
+            since=utc_text(row["since"]),
+            age=timedelta(seconds=int(row["age"])),
+            people=int(row["people"]),
+            requests=int(row["requests"]),
+            **{name: str(row[name]) for name in ("audience", "state", "code", "step")},
+        )
+        for row in frame.to_dict("records")
+    )
 
 
-def removal_remarks(m: Material) -> tuple[Remark, ...]:
-    """What the exceptions say of removals: those that are late, refused or unknown."""
-    found = []
-    for each in open_removals(m):
-        if each.late and each.request.settled != "unknown":  # an unknown result stands there by itself
-            kind = m.t("fryst borttagning", "frozen removal") if each.frozen else m.t("öppen borttagning", "open removal")
-            people = number(each.request.people, m.language)
+def removal_remarks(m: Material, found: Sequence[Open]) -> tuple[Remark, ...]:
+    """What the exceptions say of removals: those that are late or were not taken. An unknown result stands there by itself."""
+    remarks = []
+    for each in found:
+        if each.late and each.state != "unknown":
+            frozen = each.state == "refused"
+            kind = m.t("fryst borttagning", "frozen removal") if frozen else m.t("öppen borttagning", "open removal")
+            people = number(each.people, m.language)
             what = m.t(f"{people} personer, {_hours(each.age)} gammal", f"{people} people, {_hours(each.age)} old")
-            where = str(each.sent.transfer.intent.get("audience", ""))
-            found.append(Remark(kind, each.request.at, where, what, each.request.code, each.request.index, open=True))
-    return tuple(found)
-
-
-def _open(m: Material, asked: Sequence[tuple[Sent, Request]], deleted: int) -> Iterable[Open]:
-    """The open ones of one list. A refused one is over when a later one that repeats was taken; only the last of several refusals counts."""
-    asked = sorted((pair for pair in asked if pair[1].index > deleted), key=lambda pair: pair[1].index)
-    for place, (sent, request) in enumerate(asked):
-        age = m.now - datetime.fromisoformat(request.at).astimezone(UTC)
-        if request.settled in ("waiting", "unknown"):
-            yield Open(sent, request, age, frozen=False)
-        elif request.settled == "failed" and not any(
-            later.repeat or later.settled == "failed" for _, later in asked[place + 1 :]
-        ):
-            yield Open(sent, request, age, frozen=True)
+            codes = ", ".join(code for code in (each.code, each.step) if code)
+            remarks.append(Remark(kind, each.since, each.audience, what, codes, None, open=True))
+    return tuple(remarks)
 
 
 def _times(m: Material) -> Iterable[dict[str, Any]]:
@@ -164,12 +156,12 @@ def _clock_table(m: Material, clocks: Sequence[RemovalClock]) -> Table:
 def _ages(m: Material, found: Sequence[Open]) -> Figure:
     people: dict[str, list[int]] = {name: [] for name in (*(name for _, name in _AGES), _OLDER)}
     for each in found:
-        people[_age(each.age)].append(each.request.people)
+        people[_age(each.age)].append(each.people)
     caption = m.t("Öppna borttagningar efter ålder", "Open removals by age")
-    late = sum(each.late for each in found)
+    late = len({each.audience for each in found if each.late})
     says = m.t(
-        f"{len(found)} begäranden saknar slut, {late} av dem är sena, avvisade eller okända.",
-        f"{len(found)} requests have no end, {late} of them are late, refused or unknown.",
+        f"{sum(each.requests for each in found)} begäranden saknar slut; på {late} listor är de sena, avvisade eller okända.",
+        f"{sum(each.requests for each in found)} requests have no end; on {late} lists they are late, refused or unknown.",
     )
     sums = {name: total(parts)[0] for name, parts in people.items()}
     rows = [(name, sums[name] if sums[name] or not people[name] else None) for name in people]
@@ -179,23 +171,23 @@ def _ages(m: Material, found: Sequence[Open]) -> Figure:
 
 def _open_table(m: Material, found: Sequence[Open], caption: str) -> Table:
     columns = (
-        Column(m.t("Post", "Entry"), "number"),
-        Column(m.t("Begärd (Stockholm)", "Asked for (Stockholm)"), "time"),
+        Column(m.t("Äldsta (Stockholm)", "Oldest (Stockholm)"), "time"),
         Column(m.t("Ålder", "Age")),
         Column(m.t("Målgrupp", "Audience"), "code"),
+        Column(m.t("Begäranden", "Requests"), "number"),
         Column(m.t("Personer", "People"), "number"),
         Column(m.t("Tillstånd", "State")),
-        Column(m.t("Kod", "Code"), "code"),
+        Column(m.t("Kod, åtgärd", "Code, step taken"), "code"),
     )
     rows = tuple(
         (
-            Cell(str(each.request.index)),
-            Cell(stockholm(each.request.at), utc(each.request.at)),
+            Cell(stockholm(each.since), utc(each.since)),
             Cell(_age(each.age), _hours(each.age)),
-            Cell(str(each.sent.transfer.intent.get("audience", ""))),
-            Cell(number(each.request.people, m.language)),
-            Cell(m.t("fryst: avvisad", "frozen: refused") if each.frozen else word("settled", each.request.settled, m.language)),
-            Cell(each.request.code or "–"),
+            Cell(each.audience),
+            Cell(str(each.requests)),
+            Cell(number(each.people, m.language)),
+            Cell(word("open", each.state, m.language)),
+            Cell(each.code or "–", each.step),
         )
         for each in found
     )

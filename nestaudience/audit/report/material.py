@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from sys import intern
 from typing import Any, Final
 
-from nestaudience.audit.frames import Filters
+from nestaudience.audit.columns import Filters, day_of
 from nestaudience.audit.report.readable import texts_of
 from nestaudience.audit.transfers import TRANSFER_TYPES, Transfer, read_transfers
 from nestaudience.audit.verify import Verification
@@ -101,7 +101,6 @@ class Material:
     sent: tuple[Sent, ...]
     runs: tuple[Run, ...]
     rare: Mapping[EntryType, tuple[dict[str, Any], ...]]
-    deleted: Mapping[str, int]
     begins: str
     ends: str
 
@@ -144,14 +143,9 @@ def gather(
     headers: dict[str, tuple[str, ...]] = {}
     transfers = read_transfers(_noting(entries(TRANSFER_TYPES), headers))
     every = tuple(Sent(each, *headers.get(key, ("", "", "", ""))) for key, each in transfers.items())
-    sent = tuple(each for each in every if filters.take(each.transfer))
+    sent = tuple(each for each in every if _taken(each.transfer, filters))
     rest = _others(entries(RARE | _RUNS), filters)
     return Material(language, settings, verification, brought, head, filters, now, entries, every, sent, *rest)
-
-
-def day_of(at: str) -> date:
-    """The day in Stockholm of a time as entries have it."""
-    return datetime.fromisoformat(at).astimezone(STOCKHOLM).date()
 
 
 def stockholm(at: str) -> str:
@@ -190,10 +184,9 @@ def _noting(entries: Iterable[dict[str, Any]], headers: dict[str, tuple[str, ...
         yield entry
 
 
-def _others(entries: Iterable[dict[str, Any]], filters: Filters) -> tuple[tuple[Run, ...], _Rare, dict[str, int], str, str]:
+def _others(entries: Iterable[dict[str, Any]], filters: Filters) -> tuple[tuple[Run, ...], _Rare, str, str]:
     runs: dict[str, Run] = {}
     rare: dict[EntryType, list[dict[str, Any]]] = {}
-    deleted: dict[str, int] = {}
     begins = ends = ""
     for entry in entries:
         kind, at = entry["type"], str(entry["at"])
@@ -202,12 +195,10 @@ def _others(entries: Iterable[dict[str, Any]], filters: Filters) -> tuple[tuple[
             runs[entry["run_id"]] = _run(entry)
         elif entry["run_id"] in runs and kind in _RUNS:
             _more(runs[entry["run_id"]], entry)
-        elif kind == EntryType.LIST_DELETED:
-            deleted[str(entry["fields"].get("list_id", ""))] = int(entry["index"])
         if kind in RARE and _asked_for(entry, filters):
             rare.setdefault(EntryType(kind), []).append(entry)
-    taken = tuple(run for run in runs.values() if _within(day_of(run.started_at), filters))
-    return taken, {kind: tuple(found) for kind, found in rare.items()}, deleted, begins, ends
+    taken = tuple(run for run in runs.values() if filters.take_day(day_of(run.started_at)))
+    return taken, {kind: tuple(found) for kind, found in rare.items()}, begins, ends
 
 
 def _run(entry: Mapping[str, Any]) -> Run:
@@ -229,11 +220,12 @@ def _more(run: Run, entry: Mapping[str, Any]) -> None:
         run.errors = texts_of(fields, "errors")
 
 
+def _taken(transfer: Transfer, filters: Filters) -> bool:
+    place = {name: str(transfer.intent.get(name, "")) for name in ("recipient", "audience")}
+    return filters.take(transfer.started_at, controller=transfer.controller, run=transfer.run_id, kind=transfer.run_kind, **place)
+
+
 def _asked_for(entry: Mapping[str, Any], filters: Filters) -> bool:
     """True for an entry of the period that speaks of the company, or of the whole group."""
     mine = filters.controller is None or entry["controller"] in ("", filters.controller)
-    return mine and _within(day_of(str(entry["at"])), filters)
-
-
-def _within(day: date, filters: Filters) -> bool:
-    return (filters.first is None or filters.first <= day) and (filters.last is None or day <= filters.last)
+    return mine and filters.take_day(day_of(str(entry["at"])))

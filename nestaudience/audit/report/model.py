@@ -13,8 +13,8 @@ Kind = Literal["text", "number", "code", "time"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell. `under` is a second line, smaller; `anchor` a place that links lead to, `link` a place that this one leads to (without `#`); `span` how many
-    columns it takes.
+    """One cell. `under` is a second line, smaller; `anchor` a place that links lead to, `link` a place that this one leads to (without `#`).
+    `span`: how many columns it takes.
     """
 
     text: str

@@ -25,8 +25,13 @@ _KINDS: Final = {
 
 def to_html(page: model.Page) -> str:
     """The page as one document."""
-    style = _HERE.joinpath("page.css").read_text("utf-8")
-    return _template().render(page=page, style=style, kind=lambda block: _KINDS[type(block)])
+    return _template().render(page=page, style=style(), kind=lambda block: _KINDS[type(block)])
+
+
+@cache
+def style() -> str:
+    """The page's style sheet."""
+    return _HERE.joinpath("page.css").read_text("utf-8")
 
 
 @cache

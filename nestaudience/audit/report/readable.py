@@ -48,8 +48,10 @@ def counts_of(fields: Mapping[str, Any], name: str) -> dict[str, int]:
 
 
 def spreads_hold(entry: Mapping[str, Any], clocks: Iterable[str]) -> bool:
-    """True when each clock of a removal-times entry has its four numbers."""
+    """True when a removal-times entry names its recipient, and each clock of it has its four numbers."""
     fields = entry["fields"]
+    if not isinstance(fields.get("recipient"), str):
+        return False
     there = [fields[clock] for clock in clocks if clock in fields]
     return all(
         isinstance(each, Mapping) and all(type(each.get(name)) is int and each[name] >= 0 for name in _SPREAD) for each in there

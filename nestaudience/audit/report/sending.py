@@ -6,7 +6,8 @@ rows point to it.
 
 from typing import Final
 
-from nestaudience.audit.report.material import Material, Run, Sent, day_of, stockholm, utc
+from nestaudience.audit.columns import day_of
+from nestaudience.audit.report.material import Material, Run, Sent, stockholm, utc
 from nestaudience.audit.report.model import Block, Cell, Column, Section, Table, Text
 from nestaudience.audit.report.small import beside, number, plain, tens, total
 from nestaudience.audit.report.words import COUNTRIES, word
@@ -27,11 +28,11 @@ _GROUNDS: Final = (
 _PEOPLE: Final = ("planned", "accepted", "refused", "unknown", "late")
 
 
-def sending(m: Material) -> Section:
-    """The section."""
+def sending(m: Material, rows: int = ROWS) -> Section:
+    """The section. Beyond so many `rows` transfers are told month by month."""
     grounds = _grounds(m)
     blocks: list[Block] = [Text(_summary(m)), _lists(m)]
-    if len(m.sent) <= ROWS:
+    if len(m.sent) <= rows:
         blocks.append(_each(m, grounds))
     else:
         blocks += [Text(_too_many(m)), _by_month(m)]

@@ -30,9 +30,15 @@ WORDS: Final[Mapping[str, Mapping[str, Two]]] = {
         "lapsed": ("förfallen", "lapsed"),
         "nothing_sent": ("inget skickat", "nothing sent"),
     },
+    "open": {
+        "waiting": ("väntar på besked", "accepted, no result yet"),
+        "unknown": ("okänt resultat", "unknown result"),
+        "refused": ("fryst: avvisad", "frozen: refused"),
+        "partly": ("delvis inte mottagen", "partly not taken"),
+    },
     "night": {
         "done": ("klar", "done"),
-        "not_clean": ("klar med anmärkning", "done, with remarks"),
+        "not_clean": ("klar med anmärkning", "done with remarks"),
         "unfinished": ("utan slut", "no end"),
         "missed": ("ingen körning", "no run"),
     },
@@ -63,7 +69,7 @@ WORDS: Final[Mapping[str, Mapping[str, Two]]] = {
         "visible_to_accepted": ("sedd → mottagen av plattformen", "seen → accepted by the platform"),
         "accepted_to_done": ("mottagen → genomförd (plattformens klocka)", "accepted → done (the platform's clock)"),
     },
-    "anchor": {"directory": ("katalog utanför värden", "directory off the host")},
+    "anchor": {"directory": ("ankarkatalogen", "the anchor directory")},
     "entry": {
         "access": ("registerutdrag", "access"),
         "erasure": ("radering", "erasure"),
