@@ -14,6 +14,8 @@ from nestaudience.audit.report.words import WORDS, word
 
 NIGHTS_LISTED: Final = 92
 """Up to so many nights each has a row; beyond, each month has."""
+YEAR: Final = 380
+"""More nights than this are drawn year by year."""
 _WEEKDAYS: Final = (("mån", "tis", "ons", "tor", "fre", "lör", "sön"), ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"))
 
 
@@ -112,16 +114,21 @@ def _calendar(m: Material, found: dict[date, tuple[str, list[Run]]]) -> Figure:
     words = {state: word("night", state, m.language) for state in STATES}
     counts = {state: sum(told == state for told, _ in found.values()) for state in STATES}
     anchored = sum(any(run.anchors for run in runs) for _, runs in found.values())
-    said = ", ".join(f"{counts[state]} {words[state]}" for state in STATES if counts[state])
+    said = ", ".join(f"{words[state]} {counts[state]}" for state in STATES if counts[state])
     says = m.t(
         f"{len(found)} nätter: {said}. {anchored} av dem fick minst ett ankare.",
         f"{len(found)} nights: {said}. {anchored} of them had at least one anchor.",
     )
     caption = m.t("Nätternas kalender", "Calendar of nights")
     weekdays = [m.t(*pair) for pair in zip(*_WEEKDAYS, strict=True)]
-    picture = calendar(Named("calendar-picture", caption, says), {n: s for n, (s, _) in found.items()}, words, weekdays)
+    years = sorted({night.year for night in found}) if len(found) > YEAR else [0]
+    pictures = []
+    for year in years:
+        named = Named(f"calendar-{year}", f"{caption} {year or ''}".strip(), says)
+        mine = {night: state for night, (state, _) in found.items() if year in (0, night.year)}
+        pictures.append(calendar(named, mine, words, weekdays))
     table = _by_night(m, found) if len(found) <= NIGHTS_LISTED else _by_month(m, found)
-    return Figure("calendar", caption, says, (picture,), table)
+    return Figure("calendar", caption, says, tuple(pictures), table)
 
 
 def _by_night(m: Material, found: dict[date, tuple[str, list[Run]]]) -> Table:
