@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from nestaudience.audit.clocks import CLOCKS
 from nestaudience.audit.frames import Filters, transfers
 from nestaudience.audit.limits import CANNOT_PROVE
 from nestaudience.audit.report.compose import compose, to_report
-from nestaudience.audit.report.material import Material
+from nestaudience.audit.report.material import Material, gather
 from nestaudience.audit.report.small import beside, hidden, number, shown, tens, total
 from nestaudience.audit.report.words import GLOSSARY, LIMITS_SV, WHAT_SV, WORDS
 from nestaudience.audit.story import Finding
@@ -311,8 +312,6 @@ def spoilt(told: Told, kind: EntryType, spoil: Callable[[dict[str, Any]], None])
             found.append(entry)
         return found
 
-    from nestaudience.audit.report.material import gather
-
     return gather(entries, whole.settings, whole.verification, language=Language.EN, filters=Filters(), now=whole.now)
 
 
@@ -364,14 +363,21 @@ LISTS = {"na-00000001": "computime/bought_audio_12m/google", "na-00000008": "bok
 
 
 def test_every_problem_of_a_verification_is_an_open_exception(told: Told) -> None:
-    from dataclasses import replace
-
     found = material(told)
     problems = tuple(Finding(None, code, WHAT[code]) for code in WHAT)
     read = Read(to_report(replace(found, verification=replace(found.verification, problems=problems))))
     rows = read.tables["Avvikelser"][1:]
     assert [row[4] for row in rows[: len(WHAT)]] == [WHAT_SV[code] for code in WHAT]
     assert {row[0] for row in rows[: len(WHAT)]} == {"ÖPPEN"}
+
+
+def test_of_a_log_that_is_wrong_from_end_to_end_the_first_thousand_are_printed(told: Told) -> None:
+    found = material(told, Language.EN)
+    problems = tuple(Finding(index, "leaf_wrong", WHAT["leaf_wrong"]) for index in range(5000))
+    read = Read(to_report(replace(found, verification=replace(found.verification, problems=problems))))
+    assert len(read.tables["Exceptions"]) == 1 + 1000
+    assert "The first 1000 stand here." in read.text
+    assert "5\u00a0003 open exceptions" in read.text
 
 
 def test_a_report_is_made_of_the_same_parts_whoever_asks(told: Told) -> None:

@@ -8,7 +8,7 @@ A gap, an incident or a release stays in the list, and is not open: it happened.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from nestaudience.audit.report.material import Material, stockholm, utc
 from nestaudience.audit.report.model import Cell, Column, Section, Table, Text
@@ -19,7 +19,9 @@ from nestaudience.audit.story import Finding
 from nestaudience.ledger.entries import EntryType
 from nestaudience.vocabulary import KillSwitch, Language
 
-_RUN_UNFINISHED = "run_unfinished"
+_RUN_UNFINISHED: Final = "run_unfinished"
+ROWS: Final = 1000
+"""So many exceptions are printed, the open ones first; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ def exceptions(m: Material, remarks: tuple[Remark, ...]) -> Section:
         f"{len(remarks)} avvikelser, varav {counted} öppna. Öppet är det som ingen har besvarat; det övriga hände och står kvar.",
         f"{len(remarks)} exceptions, {counted} of them open. Open is what nobody has answered; the rest happened, and stays.",
     )
+    more = len(remarks) - ROWS
+    if more > 0:
+        says += m.t(f" De första {ROWS} står här.", f" The first {ROWS} stand here.")
     columns = (
         Column(m.t("Läge", "State")),
         Column(m.t("Slag", "Kind")),
@@ -61,7 +66,7 @@ def exceptions(m: Material, remarks: tuple[Remark, ...]) -> Section:
         Column(m.t("Post", "Entry"), "number"),
     )
     rows = []
-    for each in remarks:
+    for each in remarks[:ROWS]:
         moment = Cell(stockholm(each.at), utc(each.at)) if "T" in each.at else Cell(each.at or "–")
         place = Cell("–" if each.entry is None else str(each.entry))
         state = Cell(m.t("ÖPPEN", "OPEN") if each.open else m.t("noterad", "noted"))
