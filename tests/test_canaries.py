@@ -111,6 +111,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanarySite]:
             _between_nights(here, environment)
             here.command("verify", "audit", "verify", "--json", **environment)
             here.command("transfers", "audit", "transfers", "--json", **environment)
+            here.command("report", "audit", "report", "--out", str(here.folder / "report.html"), **environment)
             here.command("status", "status", "--json", **environment)
             here.command("disk_full", "run", "nightly", file_limit=20_000, **environment)
             here.edit('memory = "2GB"', 'memory = "8MB"')
@@ -239,6 +240,7 @@ def test_the_commands_went_as_they_were_meant_to(commands: CanarySite) -> None:
         "second",
         "verify",
         "transfers",
+        "report",
         "withdrawals",
         "hourly",
         "settle",

@@ -239,6 +239,14 @@ def test_a_total_beside_its_parts_gives_none_away() -> None:
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>&amp;{{7*7}}'
 
 
+def test_plan_and_transfer_together_tell_of_no_few(english: Read) -> None:
+    """Noes and other removals are one transfer's people, which stand in another table: what was planned is told in tens."""
+    head, *rows = english.tables["Each list, last night of the period"]
+    for name in ("Noes", "Other removals", "Additions"):
+        said = {row[head.index(name)] for row in rows}
+        assert said <= {"0", "fewer than 10"} or all(text.startswith("≈ ") and text.endswith("0") for text in said), said
+
+
 def test_hostile_names_stay_text(told: Told) -> None:
     def change(document: dict[str, Any]) -> None:
         document["controllers"][0]["legal_name"] = HOSTILE

@@ -37,11 +37,11 @@ _SMALL: Final = (
     (
         (
             "Ett tal vars delar står i samma rad, eller som skiljer sig med 1 till 9 från ett tal bredvid, avrundas "
-            "till tiotal, med ≈. Listors storlek avrundas alltid."
+            "till tiotal, med ≈. Listors storlek och nattens plan avrundas alltid."
         ),
         (
             "A number whose parts stand in the same row, or that differs by one to nine from one beside it, is "
-            "rounded to tens, with ≈. Sizes of lists always are."
+            "rounded to tens, with ≈. Sizes of lists, and a night's plan, always are."
         ),
     ),
     (

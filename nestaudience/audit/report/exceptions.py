@@ -13,7 +13,7 @@ from typing import Any, Final
 from nestaudience.audit.report.material import Material, stockholm, utc
 from nestaudience.audit.report.model import Cell, Column, Section, Table, Text
 from nestaudience.audit.report.readable import count_of, texts_of
-from nestaudience.audit.report.small import number
+from nestaudience.audit.report.small import number, rough
 from nestaudience.audit.report.words import WHAT_SV
 from nestaudience.audit.story import Finding
 from nestaudience.ledger.entries import EntryType
@@ -144,7 +144,7 @@ def _releases(m: Material) -> Iterator[Remark]:
 
 
 def _released(m: Material, fields: Mapping[str, Any]) -> str:
-    joined, left = (number(count_of(fields, name), m.language) for name in ("additions", "ordinary"))
+    joined, left = (rough(count_of(fields, name), m.language) for name in ("additions", "ordinary"))
     cause, case = str(fields.get("cause", "")), str(fields.get("case_id", "")) or "–"
     return m.t(
         f"släppt av en person: {joined} tillägg, {left} borttagningar; skäl {cause}, ärende {case}",

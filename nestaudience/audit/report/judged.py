@@ -13,7 +13,7 @@ from nestaudience.audit.report.model import Block, Cell, Column, Figure, Section
 from nestaudience.audit.report.over_time import movement, sizes
 from nestaudience.audit.report.readable import count_of, counts_of, texts_of
 from nestaudience.audit.report.sending import described
-from nestaudience.audit.report.small import beside, hidden, number, plain, total
+from nestaudience.audit.report.small import beside, hidden, number, plain, rough, total
 from nestaudience.ledger.entries import EntryType
 from nestaudience.sentences import REASONS, said
 from nestaudience.vocabulary import Reason
@@ -80,7 +80,7 @@ def _funnel_table(m: Material, last: Mapping[str, tuple[date, Funnel]]) -> Table
         candidates, eligible, wanted = (count_of(funnel, name) for name in _STEPS)
         steps = (_total(m, candidates, [eligible, *parts]), _total(m, eligible, [wanted]))
         refused = _total(m, sum(parts), parts)
-        moves = (Cell(number(count_of(funnel, name), m.language)) for name in _MOVES)
+        moves = (Cell(rough(count_of(funnel, name), m.language)) for name in _MOVES)
         gates = ", ".join(texts_of(funnel, "gates")) or "–"
         opened = ", ".join(texts_of(funnel, "released"))
         under = m.t(f"frisläppta: {opened}", f"released: {opened}") if opened else ""

@@ -4,7 +4,7 @@ The rule, which every report prints:
   1. A count of one to nine people is hidden. Nobody is 0, and is shown.
   2. A sum is whole only when what is hidden in it is several cells and ten people together, or nothing. Otherwise it adds what is shown, with `≥`.
   3. A total whose parts stand in the same row, or another count that differs from one beside it by one to nine, is rounded to tens, with `≈`.
-  4. The size of a list is rounded to tens, so that two nights do not tell of the few who came or went between them.
+  4. The size of a list, and what a night planned for it, are rounded to tens: neither two nights nor plan and transfer tell of the few between them.
 
 It is about people alone: requests, nights, cases and entries are counted as they are. It is no protection against somebody who combines several
 reports, or a report with the log.
@@ -52,6 +52,11 @@ def beside(whole: int, parts: Sequence[int]) -> tuple[int, bool]:
     if any(hidden(part) for part in parts) or any(hidden(gap) for gap in gaps):
         return tens(whole), False
     return whole, True
+
+
+def rough(people: int, language: str = "sv") -> str:
+    """A count in tens as people read it, with `≈`; hidden when it is small, and nobody is 0."""
+    return f"≈ {plain(tens(people))}" if people >= LEAST else number(people, language)
 
 
 def number(people: int, language: str = "sv") -> str:
