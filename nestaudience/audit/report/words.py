@@ -211,6 +211,9 @@ GLOSSARY: Final[tuple[tuple[Two, Two], ...]] = (
 WHAT_SV: Final[Mapping[str, str]] = {
     "above_plan": "fler lades till än avsikten angav",
     "added_before_removed": "en borttagning som inte är märkt som sen kommer efter ett tillägg i samma överföring",
+    "approval_faulty": "någon lades till utan ett helt godkännande: ingen andra person, inget datum, ingen bedömning, eller ett med brister",
+    "bound_elsewhere": "avsikten anger en annan lista eller ett annat annonskonto än målgruppens",
+    "list_of_two_audiences": "avsikten skickar till en annan målgrupps lista",
     "batch_of_other_intent": "satsen anger en annan målgrupp eller lista än sin avsikt",
     "batch_repeated": "samma sats står två gånger",
     "batch_without_intent": "ingen avsikt kommer före satsen",
