@@ -125,7 +125,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sentences": WORDS | {"screening.tracing"},
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},
-    "audit": WORDS | {"ledger"},
+    "audit": WORDS | {"ledger", "hashing"},
     "audit.report": WORDS | {"audit", "ledger", "config", "sentences"},
     "sandbox": WORDS | {"screening.rules", "ledger.keys"},
     "flows": WORDS
@@ -169,7 +169,12 @@ LIBRARIES = {
     "adbc_driver_sqlite": {"nestaudience/customers/sqlite.py", "nestaudience/sandbox/world.py"},
     "adbc_driver_postgresql": {"nestaudience/customers/postgres.py"},
     "adbc_driver_manager": {"nestaudience/customers/*.py"},
-    "sqlalchemy": {"nestaudience/ledger/**.py", "nestaudience/delivery/*.py", "nestaudience/audit/verify.py"}
+    "sqlalchemy": {
+        "nestaudience/ledger/**.py",
+        "nestaudience/delivery/*.py",
+        "nestaudience/audit/verify.py",
+        "nestaudience/audit/persons.py",
+    }
     | {"nestaudience/parts.py", "nestaudience/wiring.py"},
     "alembic": {"nestaudience/ledger/**.py"},
     "cryptography": {

@@ -50,11 +50,15 @@ def leaves(keys: Bytes2D, suffixes: Bytes2D) -> Bytes2D:
 
     One person against many batches is a lookup: repeat the key (`np.broadcast_to`), one suffix a row.
     """
+    return sha256_blocks(np.hstack([np.zeros((len(keys), 1), dtype=np.uint8), commitments(keys, suffixes)]))
+
+
+def commitments(keys: Bytes2D, suffixes: Bytes2D) -> Bytes2D:
+    """What the leaves are hashes of, row by row: [n, 32]. Shapes as in `leaves`."""
     _check(keys)
     if suffixes.shape != (len(keys), SUFFIX_BYTES) or suffixes.dtype != np.uint8:
         raise ValueError("one suffix of 49 bytes for each person key")
-    commitments = sha256_blocks(np.hstack([keys, suffixes]))
-    return sha256_blocks(np.hstack([np.zeros((len(keys), 1), dtype=np.uint8), commitments]))
+    return sha256_blocks(np.hstack([keys, suffixes]))
 
 
 def leaves_of(person_keys: Bytes2D, batch_id: bytes, operation: Operation, list_key: bytes) -> Bytes2D:
