@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nestaudience.hashing.tokens import Tokens
-from nestaudience.ledger.entries import Context, EntryType, Value
+from nestaudience.ledger.entries import Context, EntryType, Value, utc_text
+from nestaudience.ledger.erasures import begin, erasures
 from nestaudience.ledger.keys import KeyUse
 from nestaudience.ledger.log import NewEntry, TransferLog
 from nestaudience.ledger.suppression import NOBODY, NOES, TOKEN, append, forget_withdrawals, remembered
@@ -24,6 +25,8 @@ from nestaudience.screening.screen import Screened
 
 MONTHS: Final = 36
 """The longest life of a consent: a withdrawal older than this has nothing left to speak against."""
+ERASED: Final = "erased"
+"""The kind of an erasure, from the store and by hand."""
 LIFTS: Final = {"objected": "lift_objected", "objected_analysis": "lift_analysis"}
 """Kind of an objection by hand -> kind of the row that lifts it."""
 _PURPOSES: Final = {
@@ -52,12 +55,26 @@ def recall(parts: Parts) -> Recall:
 
 def remember(parts: Parts, screened: Screened, log: TransferLog, context: Context, at: datetime) -> int:
     """Remember every no that the store shows and memory does not have, with one entry that counts them; how many."""
+    begin_erasures(parts, screened.erased_persons(), log, context, at)
     found = screened.new_noes(MONTHS)
     if not found.num_rows:
         return 0
     noes = to_ledger(found, at, key_ids(parts))
     log.append([(EntryType.SUPPRESSION, context, _counts(noes))], lambda connection, _: append(connection, noes))
     return int(noes.num_rows)
+
+
+def begin_erasures(parts: Parts, persons: pa.Array, log: TransferLog, context: Context, at: datetime) -> None:
+    """What the store shows as erased is an erasure under way from now on, where a salt is kept. One entry counts those that are new."""
+    known = {each.person_token for each in erasures(parts.evidence.engine)}
+    fresh = pa.array([each for each in persons.to_pylist() if each not in known], TOKEN)
+    fresh = parts.memory.persons(fresh).column("person_token").combine_chunks() if len(fresh) else fresh
+    if len(fresh):
+        fields: dict[str, Value] = {"what": "begun", "case_id": "", "people": len(fresh)}
+        log.append(
+            [(EntryType.ERASURE, context, fields)],
+            lambda connection, _: _begin(connection, fresh, utc_text(at)),
+        )
 
 
 def anchor_noes(parts: Parts, directory: Path) -> dict[str, Value]:
@@ -87,17 +104,21 @@ def taken_back(rows: list[dict[str, Any]], context: Context) -> list[NewEntry]:
     return [(EntryType.SUPPRESSION, context, {"what": "taken_back", "noes": len(rows)})] if rows else []
 
 
-def forget_old(parts: Parts, log: TransferLog, context: Context, now: datetime) -> None:
+def forget_old(parts: Parts, log: TransferLog, context: Context, now: datetime, months: int = MONTHS) -> None:
     """Forget withdrawals that have nothing left to speak against, with an entry that says so. For the holder of the writer's lease."""
-    month = now.year * 12 + now.month - 1 - MONTHS
+    month = now.year * 12 + now.month - 1 - months
     before = now.replace(year=month // 12, month=month % 12 + 1, day=min(now.day, 28))
-    fields: dict[str, Value] = {"what": "remembered_withdrawals", "months": MONTHS}
+    fields: dict[str, Value] = {"what": "remembered_withdrawals", "months": months}
     log.append([(EntryType.RETENTION, context, fields)], lambda connection, _: _forget(connection, before))
 
 
 def key_ids(parts: Parts) -> str:
     """The keys under which a no is written now, as its row names them."""
     return f"{parts.keys.suppression.key_id} {parts.keys.index.key_id}"
+
+
+def _begin(connection: Any, persons: pa.Array, at: str) -> None:
+    begin(connection, persons, "", at, known_only=True)
 
 
 def _forget(connection: Any, before: datetime) -> None:
@@ -151,6 +172,12 @@ def _hand_rows(rows: list[dict[str, Any]]) -> pa.Table:
     lists: dict[str, list[Any]] = {name: [] for name in REMEMBERED_SCHEMA.names}
     lifts = _lifts(rows)
     for row in rows:
+        if row["kind"] == ERASED:  # nothing lifts it; by the rules an account that is created later is another matter
+            values = {"kind": ERASED, "token": row["token"], "bits": 3, "by_hand": False, "lifted": None}
+            values |= dict.fromkeys(("occurred", "recorded", "first_seen"), row["first_seen"])
+            values |= {"account_token": None if row["account_token"] == NOBODY else row["account_token"]}
+            for name, column in lists.items():
+                column.append(values.get(name))
         for bits in (1, 2) if row["kind"] in LIFTS else ():
             if not bits & _BITS[row["recipient"]]:
                 continue

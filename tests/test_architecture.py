@@ -48,6 +48,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "parts": WORDS | STORE | {"hashing", "screening", "ledger", "destinations.port", "config"},
     "by_hand": WORDS | {"ledger", "parts"},
     "objecting": WORDS | {"by_hand", "remembering", "jobs", "parts", "ledger", "hashing", "screening.engine"},
+    "letters": WORDS,
+    "erasing": WORDS | {"by_hand", "letters", "remembering", "jobs", "parts", "ledger", "hashing", "screening.engine"},
+    "retaining": WORDS | {"by_hand", "erasing", "remembering", "parts", "ledger"},
     "remembering": WORDS | {"hashing", "screening", "ledger", "parts"},
     "releasing": WORDS | {"by_hand", "delta", "ledger", "parts", "jobs"},
     "judging": WORDS
@@ -206,6 +209,8 @@ MADE_ONLY_IN = {
 """A type of the path -> the only files that may build one: what one step accepts, only the step before it makes."""
 KEYS_ARE_REVEALED_IN = {
     "nestaudience/objecting.py",
+    "nestaudience/erasing.py",
+    "nestaudience/accessing.py",
     "nestaudience/remembering.py",
     "nestaudience/wiring.py",
     "nestaudience/delivery/*.py",

@@ -13,6 +13,7 @@ from nestaudience.cli import (
     backfill_command,
     contract_command,
     ending_commands,
+    erasure_commands,
     explain_command,
     export_command,
     hour_commands,
@@ -42,6 +43,7 @@ app.command()(run_commands.plan)
 run_commands.run_app.command()(backfill_command.backfill)
 run_commands.run_app.command()(hour_commands.withdrawals)
 run_commands.run_app.command()(hour_commands.settle)
+run_commands.run_app.command()(erasure_commands.retention)
 app.add_typer(run_commands.run_app, name="run")
 app.command()(serve_command.serve)
 app.command()(status_command.status)
@@ -50,6 +52,8 @@ app.command()(release_command.release)
 app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
 app.command()(explain_command.explain)
+rights_commands.rights_app.command()(erasure_commands.erase)
+rights_commands.rights_app.command()(erasure_commands.receipt)
 app.add_typer(rights_commands.rights_app, name="rights")
 for listing in ("funnel", "removals", "lookups", "nights", "sizes", "changes"):
     audit_commands.audit_app.command(listing)(getattr(audit_listing, listing))

@@ -112,6 +112,19 @@ PERSON: Final = sa.Table(
 )
 """Each person's random salt. Destroying it turns the person's leaves into random bytes."""
 
+ERASURE: Final = sa.Table(
+    "erasure",
+    METADATA,
+    sa.Column("erasure_no", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("person_token", sa.LargeBinary, nullable=False),
+    sa.Column("case_id", sa.Text, nullable=False),
+    sa.Column("asked_at", sa.Text, nullable=False),
+    sa.Column("receipt_at", sa.Text, nullable=False),
+    sa.Column("hold_case", sa.Text, nullable=False),
+)
+"""Erasures that are not over, by the token of the index key: since when, when everybody had confirmed (empty until then), and the case of a legal
+hold on the salt. Rows go with the salt."""
+
 SUPPRESSION: Final = sa.Table(
     "suppression",
     METADATA,

@@ -23,7 +23,7 @@ import duckdb
 import pyarrow as pa
 
 from nestaudience.hashing.tokens import Tokens
-from nestaudience.screening.engine import ask, fetch, prepare, run_file
+from nestaudience.screening.engine import ask, fetch, prepare, run_file, uuid_to_tokens
 from nestaudience.screening.intake import Intake, People, Progress
 from nestaudience.screening.recall import ALIAS_SCHEMA, REMEMBERED_SCHEMA, Recall
 from nestaudience.screening.rules import AudienceRule, Funnel, Rules
@@ -168,6 +168,18 @@ class Screened:
                ORDER BY ALL""",
             {"months": months},
         )
+
+    def erased_persons(self) -> pa.Array:
+        """The persons of whom the store shows an erasure, by token (`fixed_size_binary[16]`): by her address where it is read, else as the lists have
+        her account.
+        """
+        rows = fetch(
+            self.connection,
+            """SELECT person_token FROM no_event WHERE kind = 'erased' AND NOT remembered AND person_token IS NOT NULL
+               UNION SELECT s.person_token FROM subject s JOIN no_event n ON n.account_token = s.account_token
+               WHERE n.kind = 'erased' AND NOT n.remembered AND s.person_token IS NOT NULL""",
+        )
+        return uuid_to_tokens(rows.column("person_token"))
 
     def known(self) -> Known:
         """What a later look at a few accounts needs of this one: every no and every blocking person with an address."""

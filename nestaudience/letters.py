@@ -1,0 +1,40 @@
+"""What is written to the person herself, in Swedish and English. Pure: it looks nobody up, and no text holds an address."""
+
+from typing import Final
+
+from nestaudience.vocabulary import Language
+
+_RECEIPT: Final = {
+    Language.SV: (
+        "Kvitto på radering. Ärende {case}.\n"
+        "Raderingen begärdes {asked} och var klar {done} (UTC).\n"
+        "{what}\n"
+        "Varje senare utlämnande av adressen till annonsplattformar är spärrat för de konton som fanns vid begäran.\n"
+        "Nyckeln till loggens uppgifter om dig förstörs tidigast {days} dagar efter detta kvitto. Till dess kan du fråga vad som hände.\n"
+        "Loggen visar vad vi beslutade, skickade och bad om, men inte vad en plattform gjorde därefter.\n"
+        "Du kan lämna klagomål till Integritetsskyddsmyndigheten (IMY), www.imy.se.\n"
+    ),
+    Language.EN: (
+        "Receipt of an erasure. Case {case}.\n"
+        "The erasure was asked for {asked} and was done {done} (UTC).\n"
+        "{what}\n"
+        "Every later disclosure of the address to advertising platforms is blocked for the accounts that existed when it was asked for.\n"
+        "The key to what the log says of you is destroyed {days} days after this receipt at the earliest. Until then you may ask what happened.\n"
+        "The log shows what we decided, sent and asked for, and not what a platform did afterwards.\n"
+        "You may complain to the supervisory authority, Integritetsskyddsmyndigheten (IMY), www.imy.se.\n"
+    ),
+}
+_GONE: Final = {
+    Language.SV: "Alla mottagare av adressens kontrollsumma har bekräftat att den är borttagen, eller så finns listan inte kvar.",
+    Language.EN: "Every recipient of the address's digest has confirmed that it is removed, or the list is no more.",
+}
+_NEVER: Final = {
+    Language.SV: "Vår logg känner inte till något utlämnande av adressen.",
+    Language.EN: "Our log knows of no disclosure of the address.",
+}
+
+
+def receipt_text(case_id: str, asked: str, done: str, days: int, language: Language, *, known: bool) -> str:
+    """The text of a receipt. Times are UTC text; `known`: the log may say something of her."""
+    what = (_GONE if known else _NEVER)[language]
+    return _RECEIPT[language].format(case=case_id, asked=asked, done=done, days=days, what=what)
