@@ -55,14 +55,19 @@ def explain(parts: Parts, address: Addresses, case_id: str, *, actor: str = "cli
     Raises `NeedsFix`: `case_missing`, `address_invalid`, `keys_incomplete`; `TryAgain`: `leased`; and what the store and the ledger raise.
     """
     check_case(Cause.OTHER_SEE_CASE, case_id)
+    found = look(parts, address, case_id, note=note)
+    _write_down(parts, found, actor)
+    return found
+
+
+def look(parts: Parts, address: Addresses, case_id: str, *, note: Note = silent) -> Explanation:
+    """The same without an entry, for whoever writes one of their own before anything is shown. Raises as `explain` does but for `leased`."""
     now = parts.clock()
     token = person_token(address, parts.tokens)
     with parts.store.snapshot(live=True) as snapshot:
         person = find_person(snapshot, token, parts.tokens, now, note)
         held = _held_of(parts, person, now)
-        found = _judged(parts, person, held, snapshot, now, case_id)
-    _write_down(parts, found, actor)
-    return found
+        return _judged(parts, person, held, snapshot, now, case_id)
 
 
 def _held_of(parts: Parts, person: Person, now: datetime) -> Held:

@@ -38,3 +38,33 @@ def receipt_text(case_id: str, asked: str, done: str, days: int, language: Langu
     """The text of a receipt. Times are UTC text; `known`: the log may say something of her."""
     what = (_GONE if known else _NEVER)[language]
     return _RECEIPT[language].format(case=case_id, asked=asked, done=done, days=days, what=what)
+
+
+ACCESS_HEADS: Final = {
+    Language.SV: ("Mottagare", "Från bolag", "Lista", "Första", "Senaste", "Borttagning begärd", "Borttagning klar", "Nu"),
+    Language.EN: ("Recipient", "From company", "List", "First", "Last", "Removal asked", "Removal done", "Now"),
+}
+ACCESS_TITLE: Final = {
+    Language.SV: "Vart adressens kontrollsumma har skickats",
+    Language.EN: "Where the address's digest was sent",
+}
+ACCESS_NOBODY: Final = {
+    Language.SV: "Vår logg känner inte till något utlämnande av adressen.",
+    Language.EN: "Our log knows of no disclosure of the address.",
+}
+ACCESS_NOTES: Final = {
+    Language.SV: (
+        "Ändamål: matchning för annonser. Rättslig grund: ditt samtycke. Det enda som skickas är en kontrollsumma av e-postadressen.",
+        "Ett utskick vars svar vi inte känner, eller som mottagaren avvisade, räknas som utlämnat.",
+        "Konton som delar adress räknas som en och samma person: inget i systemet skiljer dem åt.",
+        "Loggen visar vad vi beslutade, skickade och bad om, men inte vad en plattform gjorde därefter.",
+        "Du kan lämna klagomål till Integritetsskyddsmyndigheten (IMY), www.imy.se.",
+    ),
+    Language.EN: (
+        "Purpose: matching for advertising. Legal basis: your consent. Nothing is sent but a digest of the e-mail address.",
+        "A request whose answer we do not know, or that the recipient turned away, counts as disclosed.",
+        "Accounts that share an address count as one and the same person: nothing in the system tells them apart.",
+        "The log shows what we decided, sent and asked for, and not what a platform did afterwards.",
+        "You may complain to the supervisory authority, Integritetsskyddsmyndigheten (IMY), www.imy.se.",
+    ),
+}

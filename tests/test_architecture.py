@@ -125,6 +125,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | STORE
     | {"by_hand", "finding", "judging", "jobs", "parts", "delivery", "delta.stops", "ledger", "hashing", "screening"}
     | {"remembering"},
+    "accessing": WORDS
+    | {"audit", "by_hand", "erasing", "explaining", "finding", "hashing", "jobs", "judging", "ledger", "parts"},
     "sentences": WORDS | {"screening.tracing"},
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},

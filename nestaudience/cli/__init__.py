@@ -7,6 +7,7 @@ import typer
 
 from nestaudience import core_dumps
 from nestaudience.cli import (
+    access_command,
     audiences_command,
     audit_commands,
     audit_listing,
@@ -52,6 +53,7 @@ app.command()(release_command.release)
 app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
 app.command()(explain_command.explain)
+rights_commands.rights_app.command()(access_command.access)
 rights_commands.rights_app.command()(erasure_commands.erase)
 rights_commands.rights_app.command()(erasure_commands.receipt)
 app.add_typer(rights_commands.rights_app, name="rights")

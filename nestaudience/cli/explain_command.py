@@ -84,12 +84,13 @@ def _show(found: "Explanation", settings: "Settings", language: Language) -> Non
         )
     for number, (account, controller) in enumerate(found.accounts, 1):
         output.say(f"{'Konto' if swedish else 'Account'} {number}: {account}, {names.get(controller, controller)}")
-    _show_events(found, language)
+    show_events(found, language)
     _show_lists(found, settings, language)
     output.hint(f"{'Uppslaget är loggat under' if swedish else 'This look is logged under'} {found.case_id}.")
 
 
-def _show_events(found: "Explanation", language: Language) -> None:
+def show_events(found: "Explanation", language: Language) -> None:
+    """What was said, as a table for people."""
     from nestaudience.sentences import ACTIONS, PURPOSES, VERDICTS, said
 
     if found.events:

@@ -23,6 +23,15 @@ def asked_address() -> Addresses:
     return Addresses(pa.array([text], pa.string()))
 
 
+def asked_addresses(most: int) -> list[Addresses]:
+    """One person's addresses, each a column of one: one a line on standard input, or one typed unseen. Raises `NeedsFix`: `address_invalid`."""
+    text = _typed() if sys.stdin.isatty() else _line(sys.stdin.buffer.read((LONGEST + 1) * most))
+    lines = [line.strip("\r") for line in text.split("\n")]
+    if len(lines) > most or not all(0 < len(line) <= LONGEST for line in lines):
+        raise NeedsFix("address_invalid", "the addresses", f"give 1 to {most} e-mail addresses of one person, one a line")
+    return [Addresses(pa.array([line], pa.string())) for line in dict.fromkeys(lines)]
+
+
 def _typed() -> str:
     return str(typer.prompt("The person's e-mail address", hide_input=True, err=True))
 
