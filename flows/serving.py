@@ -1,4 +1,5 @@
-"""The scheduled deployments on one machine: the nightly, the hourly and the backfill flow, started by a standing Prefect server and run here.
+"""The scheduled deployments on one machine: the nightly, the hourly, the backfill and the retention flow, started by a
+standing Prefect server and run here.
 
 Each run is a process of its own that inherits this one's environment, and with it the settings of `flows`. It starts no server.
 """
@@ -20,11 +21,14 @@ import flows  # noqa: F401  (sets Prefect's settings before Prefect is imported)
 from flows.backfill import backfill
 from flows.hourly import hourly
 from flows.nightly import nightly
+from flows.retention import retention
 from nestaudience.errors import NeedsFix, TryAgain
 
 NIGHTLY: Final = "30 3 * * *"
 """03:30 exists once every day, when clocks change too."""
 HOURLY: Final = "10 * * * *"
+RETENTION: Final = "40 5 * * *"
+"""Every day: a salt is due on a day."""
 ZONE: Final = "Europe/Stockholm"
 _START: Final = (
     "start one with `PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 prefect server start`, "
@@ -52,12 +56,13 @@ def require_server() -> None:
 
 
 def deployments(config: Path, nightly_cron: str, hourly_cron: str) -> list[RunnerDeployment]:
-    """The three deployments. One run of each at a time; a second one waits. Raises `NeedsFix`: `cron_wrong`."""
+    """The four deployments. One run of each at a time; a second one waits. Raises `NeedsFix`: `cron_wrong`."""
     place = str(config.absolute())
     return [
         _deployment(nightly, _schedule(nightly_cron), place),
         _deployment(hourly, _schedule(hourly_cron), place),
         _deployment(backfill, None, place),
+        _deployment(retention, _schedule(RETENTION), place),
     ]
 
 

@@ -135,6 +135,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": WORDS | {"screening.rules", "ledger.keys"},
     "flows": WORDS
     | {
+        "retaining",
         "interrupting",
         "withdrawals",
         "watching",

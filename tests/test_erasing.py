@@ -127,3 +127,12 @@ def test_the_commands_never_say_the_address(world: LaterWorld) -> None:
         assert address not in result.output
         assert other not in result.output
     assert run(world, "", "run", "retention", "--json").exit_code == 0
+
+
+def test_the_flow_does_the_same(world: LaterWorld) -> None:
+    from flows.retention import forget
+    from flows.steps import session
+
+    with session(world.config, clock=world.clock.now, actor="schedule") as (key, _):
+        assert forget(key).codes == (0,)
+    assert entries(world, "retention")[-1]["actor"] == "schedule"

@@ -82,7 +82,7 @@ class Standing:
     def serve(self, config: Path, *words: str) -> None:
         """`nestaudience serve`, until its deployments are there."""
         self.start("serve", "-m", "nestaudience", "serve", "--config", str(config), *words)
-        self.until(lambda: len(self.client.read_deployments()) == 3, "three deployments")
+        self.until(lambda: len(self.client.read_deployments()) == 4, "four deployments")
 
     def start(self, name: str, *words: str, **more: str) -> subprocess.Popen[bytes]:
         """A Python process that goes on until it is stopped."""
