@@ -103,6 +103,13 @@ def open_for(parts: Parts, persons: list[bytes], since: str) -> tuple[Open, ...]
     return tuple(Open(names[number], since) for number in sorted(numbers))
 
 
+def still_there(parts: Parts, persons: list[bytes]) -> frozenset[bytes]:
+    """Whoever of these persons may be on a list; all of them while the ledger does not know who is on some list."""
+    if any(remote.state == RECOVERING and remote.list_id for remote in parts.memory.lists()):
+        return frozenset(persons)
+    return frozenset(_held(parts, pa.array(persons, pa.binary(16))).column("person_token").to_pylist())
+
+
 def persons_of(parts: Parts, address: Addresses) -> pa.Array:
     """The person by every index key, current first: `fixed_size_binary[16]`. Raises `NeedsFix`: `address_invalid`."""
     made = [hash_addresses(address, Tokens(key.reveal()), ()).person_token for key in parts.keys.all_of(KeyUse.INDEX)]

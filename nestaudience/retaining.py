@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from nestaudience.by_hand import A_WHILE, by_hand
-from nestaudience.erasing import open_for
+from nestaudience.erasing import still_there
 from nestaudience.ledger.entries import EntryType, Value, utc_text
 from nestaudience.ledger.erasures import Erasure, confirm, destroy, erasures, wipe_journal
 from nestaudience.ledger.memory import TOKEN
@@ -34,12 +34,14 @@ def retain(parts: Parts, *, actor: str = "cli") -> Retained:
     """One retention run, now. Raises `TryAgain`: `leased`; and what the ledger raises."""
     with by_hand(parts, actor, patience=A_WHILE) as context:
         now, log, keep = parts.clock(), parts.open_log(), parts.settings.retention
-        unconfirmed = [each for each in erasures(parts.evidence.engine) if not each.receipt_at]
-        done = [each.person_token for each in unconfirmed if not open_for(parts, [each.person_token], each.asked_at)]
+        known = erasures(parts.evidence.engine)
+        there = still_there(parts, [each.person_token for each in known])
+        unconfirmed = [each.person_token for each in known if not each.receipt_at]
+        done = [person for person in unconfirmed if person not in there]
         if done:
             fields: dict[str, Value] = {"what": "confirmed", "case_id": "", "people": len(done)}
             log.append([(EntryType.ERASURE, context, fields)], lambda connection, _: confirm(connection, done, utc_text(now)))
-        due, held = _due(erasures(parts.evidence.engine), now - timedelta(days=keep.salt_days))
+        due, held = _due(erasures(parts.evidence.engine), there, now - timedelta(days=keep.salt_days))
         forget_old(parts, log, context, now, keep.withdrawal_months)
         salts = parts.memory.persons(pa.array(due, TOKEN)).num_rows if due else 0
         found = Retained(len(done), salts, held, len(unconfirmed) - len(done))
@@ -51,9 +53,12 @@ def retain(parts: Parts, *, actor: str = "cli") -> Retained:
     return found
 
 
-def _due(known: tuple[Erasure, ...], before: datetime) -> tuple[list[bytes], int]:
-    """Whose salts are due, and how many are due and held."""
-    old = [each for each in known if each.receipt_at and each.receipt_at <= utc_text(before)]
+def _due(known: tuple[Erasure, ...], there: frozenset[bytes], before: datetime) -> tuple[list[bytes], int]:
+    """Whose salts are due, and how many are due and held. Whoever consented anew and is on a list again keeps hers until she is off it: nobody could
+    tell her otherwise who has her address now.
+    """
+    over = [each for each in known if each.receipt_at and each.person_token not in there]
+    old = [each for each in over if each.receipt_at <= utc_text(before)]
     return [each.person_token for each in old if not each.hold_case], sum(bool(each.hold_case) for each in old)
 
 

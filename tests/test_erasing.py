@@ -21,7 +21,7 @@ from nestaudience.errors import NeedsFix
 from nestaudience.hashing.commitments import person_keys
 from nestaudience.hashing.digests import Addresses
 from nestaudience.ledger.checkpoint import Verifier
-from nestaudience.ledger.erasures import erasures
+from nestaudience.ledger.erasures import begin, confirm, erasures
 from nestaudience.ledger.receipts import receipt_holds
 from nestaudience.retaining import retain
 from nestaudience.vocabulary import Language
@@ -105,6 +105,18 @@ def test_a_legal_hold_delays_the_salt_and_not_the_removal(world: LaterWorld) -> 
         erase(parts, hers, CASE)
         assert retain(parts).destroyed == 1
     assert seen(world, address) == 0
+
+
+def test_whoever_is_on_a_list_again_can_still_be_told(world: LaterWorld) -> None:
+    """As after an erasure that was confirmed, and a new account with a new consent: her salt goes when she has left the list."""
+    _, address = someone_on_a_list(world)
+    with opened(world) as parts:
+        persons = persons_of(parts, Addresses(pa.array([address])))
+        with parts.evidence.engine.begin() as connection:
+            begin(connection, persons, CASE, "2020-01-01T00:00:00.000Z", known_only=True)
+            confirm(connection, persons.to_pylist(), "2020-01-02T00:00:00.000Z")
+        assert retain(parts).destroyed == 0
+    assert seen(world, address) > 0
 
 
 def run(world: LaterWorld, address: str, *words: str) -> Result:
