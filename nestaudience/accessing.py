@@ -19,6 +19,7 @@ from nestaudience.explaining import Explanation, look
 from nestaudience.finding import Note
 from nestaudience.hashing.commitments import person_keys
 from nestaudience.hashing.digests import Addresses
+from nestaudience.hashing.kernel import Bytes2D
 from nestaudience.jobs import check_case
 from nestaudience.judging import silent
 from nestaudience.ledger.entries import EntryType, Value
@@ -81,11 +82,16 @@ def access(parts: Parts, addresses: list[Addresses], case_id: str, *, actor: str
 
 def _sightings(parts: Parts, addresses: list[Addresses]) -> tuple[Sighting, ...]:
     """Every request that she is in, by every key under which she may stand."""
-    persons = pa.concat_arrays([persons_of(parts, address) for address in addresses])
+    keys = keys_of(parts, pa.concat_arrays([persons_of(parts, address) for address in addresses]))
+    return search(parts.evidence.reader, keys) if len(keys) else ()
+
+
+def keys_of(parts: Parts, persons: pa.Array) -> Bytes2D:
+    """Every key under which these persons (tokens, `fixed_size_binary[16]`) may stand in the log: uint8 [k, 32]; none for whoever has no salt."""
     salts = b"".join(parts.memory.persons(persons).column("salt").to_pylist())
     rows = np.frombuffer(salts, dtype=np.uint8).reshape(-1, 32)
     keys = [person_keys(key.reveal(), rows) for key in parts.keys.all_of(KeyUse.MASTER)] if len(rows) else []
-    return search(parts.evidence.reader, np.concatenate(keys)) if keys else ()
+    return np.concatenate(keys) if keys else np.empty((0, 32), dtype=np.uint8)
 
 
 def _disclosures(sightings: tuple[Sighting, ...], told: Mapping[str, Transfer]) -> tuple[Disclosure, ...]:

@@ -68,3 +68,29 @@ ACCESS_NOTES: Final = {
         "You may complain to the supervisory authority, Integritetsskyddsmyndigheten (IMY), www.imy.se.",
     ),
 }
+
+PROOF_SAYS: Final = {
+    Language.SV: {
+        True: "Adressen fanns med i minst ett utskick i överföringen {transfer}.",
+        False: "Adressen fanns inte med i något av de utskick i överföringen {transfer} som beviset omfattar.",
+    },
+    Language.EN: {
+        True: "The address was in at least one request of the transfer {transfer}.",
+        False: "The address was in none of the requests of the transfer {transfer} that the proof covers.",
+    },
+}
+"""By whether she was in it; `transfer` is its id."""
+PROOF_NOTES: Final = {
+    Language.SV: (
+        "Beviset visar vilka åtaganden som stod i utskicken, så som de skrevs ned innan något skickades, och att loggen är signerad.",
+        "Att åtagandena är hennes visar den som räknar ut dem på nytt med hennes salt och huvudnyckeln; dokumentet ensamt visar det inte.",
+        "Att dokumentet omfattar alla utskick i överföringen visar `nestaudience audit show`. En överföring kan lägga till eller ta bort.",
+        "Beviset visar inte vad en plattform gjorde därefter.",
+    ),
+    Language.EN: (
+        "The proof shows which commitments stood in the requests, as they were written down before anything was sent, and that the log is signed.",
+        "That the commitments are hers shows whoever computes them again from her salt and the master key; the document alone does not.",
+        "That the document covers every request of the transfer shows `nestaudience audit show`. A transfer may add or remove.",
+        "The proof does not show what a platform did afterwards.",
+    ),
+}

@@ -127,6 +127,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"remembering"},
     "accessing": WORDS
     | {"audit", "by_hand", "erasing", "explaining", "finding", "hashing", "jobs", "judging", "ledger", "parts"},
+    "proving": WORDS | {"accessing", "audit", "by_hand", "erasing", "hashing", "jobs", "ledger", "parts"},
     "sentences": WORDS | {"screening.tracing"},
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},

@@ -19,6 +19,7 @@ from nestaudience.cli import (
     export_command,
     hour_commands,
     ledger_commands,
+    proof_commands,
     release_command,
     report_command,
     rights_commands,
@@ -54,11 +55,13 @@ app.command()(ending_commands.retire)
 app.command()(ending_commands.retract)
 app.command()(explain_command.explain)
 rights_commands.rights_app.command()(access_command.access)
+rights_commands.rights_app.command("proof")(proof_commands.rights_proof)
 rights_commands.rights_app.command()(erasure_commands.erase)
 rights_commands.rights_app.command()(erasure_commands.receipt)
 app.add_typer(rights_commands.rights_app, name="rights")
 for listing in ("funnel", "removals", "lookups", "nights", "sizes", "changes"):
     audit_commands.audit_app.command(listing)(getattr(audit_listing, listing))
+audit_commands.audit_app.command("proof")(proof_commands.audit_proof)
 audit_commands.audit_app.command()(export_command.export)
 audit_commands.audit_app.command()(report_command.report)
 app.add_typer(audit_commands.audit_app, name="audit")
