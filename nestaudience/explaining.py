@@ -67,7 +67,7 @@ def look(parts: Parts, address: Addresses, case_id: str, *, note: Note = silent)
     with parts.store.snapshot(live=True) as snapshot:
         person = find_person(snapshot, token, parts.tokens, now, note)
         held = _held_of(parts, person, now)
-        return _judged(parts, person, held, snapshot, now, case_id)
+        return judged(parts, person, held, snapshot, now, case_id)
 
 
 def _held_of(parts: Parts, person: Person, now: datetime) -> Held:
@@ -82,7 +82,8 @@ def _held_of(parts: Parts, person: Person, now: datetime) -> Held:
     return Held(held.rows.filter(hers), held.batch_keys)
 
 
-def _judged(parts: Parts, person: Person, held: Held, snapshot: Snapshot, now: datetime, case_id: str) -> Explanation:
+def judged(parts: Parts, person: Person, held: Held, snapshot: Snapshot, now: datetime, case_id: str) -> Explanation:
+    """What the rules say of these accounts now, and what the lists hold of them."""
     audiences = tuple(parts.settings.audiences.values())
     remotes, _ = lists_of(parts, now.astimezone(STOCKHOLM).date())
     numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}

@@ -128,6 +128,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accessing": WORDS
     | {"audit", "by_hand", "erasing", "explaining", "finding", "hashing", "jobs", "judging", "ledger", "parts"},
     "proving": WORDS | {"accessing", "audit", "by_hand", "erasing", "hashing", "jobs", "ledger", "parts"},
+    "sampling": WORDS
+    | STORE
+    | {"accessing", "audit", "by_hand", "delivery", "explaining", "finding", "hashing", "jobs", "ledger", "parts", "screening"},
     "sentences": WORDS | {"screening.tracing"},
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},

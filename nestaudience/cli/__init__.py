@@ -24,6 +24,7 @@ from nestaudience.cli import (
     report_command,
     rights_commands,
     run_commands,
+    sample_command,
     sandbox_commands,
     serve_command,
     status_command,
@@ -61,6 +62,7 @@ rights_commands.rights_app.command()(erasure_commands.receipt)
 app.add_typer(rights_commands.rights_app, name="rights")
 for listing in ("funnel", "removals", "lookups", "nights", "sizes", "changes"):
     audit_commands.audit_app.command(listing)(getattr(audit_listing, listing))
+audit_commands.audit_app.command()(sample_command.sample)
 audit_commands.audit_app.command("proof")(proof_commands.audit_proof)
 audit_commands.audit_app.command()(export_command.export)
 audit_commands.audit_app.command()(report_command.report)

@@ -1,0 +1,91 @@
+"""`audit sample`: a sound installation is consistent, the draw repeats, nobody is named, and planted faults are found."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from later_world import LaterWorld, Past, first_night
+from lists_by_rule import rows_of
+from typer.testing import CliRunner, Result
+
+from nestaudience.cli import app
+from nestaudience.sampling import sample
+from nestaudience.wiring import open_parts
+from tests.test_suppression import digest_of, entries
+
+CASE = "DSR-2026-0013"
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
+    return first_night(tmp_path_factory.mktemp("past"), accounts=1500)
+
+
+@pytest.fixture
+def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
+    with LaterWorld(past, tmp_path) as made:
+        yield made
+
+
+def drawn(world: LaterWorld, n: int, seed: int = 3) -> Any:
+    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
+        return sample(parts, n, seed, CASE)
+
+
+def command(world: LaterWorld, *words: str) -> Result:
+    return CliRunner().invoke(app, ["audit", "sample", *words, "--config", str(world.config)])
+
+
+def nobody_named(world: LaterWorld, text: str) -> None:
+    for row in (each for each in rows_of(world.store).account if "@" in str(each["email"])):
+        for word in (str(row["account_id"]), str(row["email"]), digest_of(str(row["email"]))):
+            assert word not in text
+
+
+def test_a_sound_sample_is_consistent_and_repeats(world: LaterWorld) -> None:
+    world.night()
+    found = drawn(world, 25)
+    assert [one.findings for one in found] == [()] * 25
+    assert all(one.grants and one.transfers and one.accounts for one in found if one.lists)
+    assert any(one.lists for one in found)
+    assert drawn(world, 25) == found
+    for words in ((), ("--json",)):
+        told = command(world, "--seed", "3", "--case", CASE, *words)
+        assert found[0].transfers[0][0] in told.output
+        nobody_named(world, told.output)
+    assert drawn(world, 25, seed=4) != found
+    assert entries(world, "lookup")[0]["fields"] == {"what": "sample", "case_id": CASE, "people": 25, "seed": 3}
+
+
+def test_planted_faults_are_found(world: LaterWorld) -> None:
+    world.night()
+    (ledger,) = [path for path in world.folder.rglob("*.sqlite") if "ledger" in str(path)]
+    with closing(sqlite3.connect(ledger)) as connection, connection:
+        connection.execute(
+            "UPDATE membership SET person_token = (SELECT person_token FROM membership ORDER BY member_id LIMIT 1)"
+        )
+    (one,) = drawn(world, 25)  # everybody's rows are hers now
+    assert "no_proof" in {code for code, _ in one.findings}
+    with closing(sqlite3.connect(ledger)) as connection, connection:
+        connection.execute("DELETE FROM person")
+    assert ("no_salt", "") in drawn(world, 1)[0].findings
+
+
+def test_nobody_without_consent_passes_and_nobody_is_named(world: LaterWorld) -> None:
+    world.night()
+    world.change_view("consent_event", "FROM shop_consent", "FROM shop_consent WHERE 1 = 0")
+    found = drawn(world, 10)
+    on = [one for one in found if one.lists]
+    assert on
+    assert all({"not_eligible"} == {code for code, _ in one.findings} and not one.grants for one in on)
+    assert command(world, "--n", "3").exit_code == 2  # no case
+    assert command(world, "--n", "0", "--case", CASE).exit_code == 2
+    for words in ((), ("--json",)):
+        told = command(world, "--n", "10", "--seed", "3", "--case", CASE, *words)
+        assert told.exit_code == 5, told.output
+        nobody_named(world, told.output)
+    assert not json.loads(told.stdout)["consistent"]
