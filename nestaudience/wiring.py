@@ -134,10 +134,20 @@ def settings_in_use(evidence: Evidence) -> Settings:
 
 def open_keys(evidence: Evidence) -> KeyRing:
     """The key ring. Raises `NeedsFix` when it is missing or readable by others."""
-    kind, _, place = evidence.table.keys.partition(":")
+    return _read_keys(evidence.table, evidence.base)
+
+
+def keys_alone(config: Path) -> tuple[KeyRing, LedgerTable]:
+    """The key ring and the ledger's table of a configuration, whether there is a ledger yet or not. Raises as `parse` and `open_keys` do."""
+    _, table = ledger_of(parse(config))
+    return _read_keys(table, config.absolute().parent), table
+
+
+def _read_keys(table: LedgerTable, base: Path) -> KeyRing:
+    kind, _, place = table.keys.partition(":")
     if kind == "env":
-        return keys_from_text(secret(evidence.table.keys, evidence.base))
-    return load_keys(evidence.base / place)
+        return keys_from_text(secret(table.keys, base))
+    return load_keys(base / place)
 
 
 def _make_directory(path: Path) -> None:

@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "by_hand": WORDS | {"ledger", "parts"},
     "objecting": WORDS | {"by_hand", "remembering", "jobs", "parts", "ledger", "hashing", "screening.engine"},
     "letters": WORDS,
+    "rotating": WORDS | {"by_hand", "parts", "ledger"},
     "erasing": WORDS | {"by_hand", "letters", "remembering", "jobs", "parts", "ledger", "hashing", "screening.engine"},
     "retaining": WORDS | {"by_hand", "erasing", "remembering", "parts", "ledger"},
     "remembering": WORDS | {"hashing", "screening", "ledger", "parts"},

@@ -18,6 +18,7 @@ from nestaudience.cli import (
     explain_command,
     export_command,
     hour_commands,
+    keys_commands,
     ledger_commands,
     proof_commands,
     release_command,
@@ -68,6 +69,8 @@ audit_commands.audit_app.command()(export_command.export)
 audit_commands.audit_app.command()(report_command.report)
 app.add_typer(audit_commands.audit_app, name="audit")
 app.add_typer(ledger_commands.ledger_app, name="ledger")
+run_commands.keys_app.command()(keys_commands.show)
+run_commands.keys_app.command()(keys_commands.rotate)
 app.add_typer(run_commands.keys_app, name="keys")
 
 

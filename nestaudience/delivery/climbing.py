@@ -33,6 +33,7 @@ from nestaudience.destinations.port import OptsOut
 from nestaudience.errors import NestAudienceError, TryAgain
 from nestaudience.hashing.commitments import key_of_list, leaves_of
 from nestaudience.hashing.kernel import DIGEST_BYTES
+from nestaudience.ledger.keys import KeyUse
 from nestaudience.ledger.memory import Touched
 from nestaudience.screening.engine import uuid_to_tokens
 from nestaudience.vocabulary import AudienceKey, Operation, RunId
@@ -54,12 +55,12 @@ class Climbing:
 
 @dataclass(frozen=True, slots=True)
 class _Noes:
-    """Who said no and may still be on the list, rows of the plan's removals; their person keys; and which of them stay on no other list of the
-    account.
+    """Who said no and may still be on the list, rows of the plan's removals; their person keys, by each master key that a request may stand under;
+    and which of them stay on no other list of the account.
     """
 
     rows: pa.Table
-    keys: Bytes2D
+    keys: tuple[Bytes2D, ...]
     alone: Flags
 
 
@@ -103,13 +104,14 @@ def _noes(line: Line, here: Climbing, refusals: Refusals) -> _Noes:
     waits = now.filter(pc.and_(mine, pc.equal(now.column("removing"), 0)))
     rows = rows.filter(_is_among(rows, waits))
     if not rows.num_rows:
-        return _Noes(rows, np.empty((0, DIGEST_BYTES), np.uint8), np.empty(0, bool))
-    keys = here.salts.keys_of(rows.column("person_token").combine_chunks(), here.tools.keys.master.reveal())
+        return _Noes(rows, (), np.empty(0, bool))
+    persons = rows.column("person_token").combine_chunks()
+    keys = tuple(here.salts.keys_of(persons, key.reveal()) for key in here.tools.keys.all_of(KeyUse.MASTER))
     said = rows.column("says_no").to_numpy(zero_copy_only=False).astype(bool)
     for each in refusals.removals:
         if each.noes and not said.all():
             said |= _inside(line, here, keys, each.batch_id)
-    rows, keys = rows.filter(pa.array(said)), keys[said]
+    rows, keys = rows.filter(pa.array(said)), tuple(each[said] for each in keys)
     return _Noes(rows, keys, ~_stays_elsewhere(line, here, rows, now))
 
 
@@ -130,7 +132,7 @@ def _stays_elsewhere(line: Line, here: Climbing, rows: pa.Table, now: pa.Table) 
 
 def _to_ask(line: Line, here: Climbing, refusals: Refusals, noes: _Noes) -> Flags:
     """Which of the noes may be asked off everywhere, and were not yet. A request that had no answer, or one that says later, is no try."""
-    asked = np.zeros(len(noes.keys), dtype=bool)
+    asked = np.zeros(noes.rows.num_rows, dtype=bool)
     if not isinstance(line.destination, OptsOut):
         return asked
     for each in refusals.asked:
@@ -167,14 +169,16 @@ def _ask(line: Line, here: Climbing, rows: pa.Table, intend: Intend) -> list[Nes
     return [failure]
 
 
-def _inside(line: Line, here: Climbing, keys: Bytes2D, batch_id: bytes) -> Flags:
-    """Which of the people with these keys are in a removal of this list, by its leaves."""
-    if not len(keys):
+def _inside(line: Line, here: Climbing, keys: tuple[Bytes2D, ...], batch_id: bytes) -> Flags:
+    """Which of the people with these keys, by each master, are in a removal of this list, by its leaves."""
+    if not keys:
         return np.empty(0, bool)
     kept = here.tools.log.batch_leaves(batch_id) or b""
-    mine = leaves_of(keys, batch_id, Operation.REMOVE, key_of_list(line.remote.list_id))
-    words = np.ascontiguousarray(mine).view(f"S{DIGEST_BYTES}").reshape(-1)
-    found: Flags = np.isin(words, np.frombuffer(kept, dtype=f"S{DIGEST_BYTES}"))
+    found: Flags = np.zeros(len(keys[0]), dtype=bool)
+    for each in keys:
+        mine = leaves_of(each, batch_id, Operation.REMOVE, key_of_list(line.remote.list_id))
+        words = np.ascontiguousarray(mine).view(f"S{DIGEST_BYTES}").reshape(-1)
+        found |= np.isin(words, np.frombuffer(kept, dtype=f"S{DIGEST_BYTES}"))
     return found
 
 
