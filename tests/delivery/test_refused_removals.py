@@ -4,6 +4,7 @@ The small installation of the state machine: the real path and ledger, a platfor
 every request. `test_refused_at_meta` tells the same story over the wire.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from copy import deepcopy
@@ -23,6 +24,7 @@ from nestaudience.audit.transfers import TRANSFER_TYPES, read_transfers
 from nestaudience.audit.verify import verify
 from nestaudience.config.settings import Settings
 from nestaudience.delivery.refused import DELETED_AFTER
+from nestaudience.ledger.keys import KeyUse
 from nestaudience.ledger.memory import RemoteList
 from nestaudience.parts import Parts
 from nestaudience.status import AudienceStatus, Status, status
@@ -291,6 +293,17 @@ def test_a_later_no_is_asked_off_as_well_and_the_first_one_once(story: Story) ->
     story.hour()
     story.hour()
     assert [request.people for request in story.everywhere()] == [{first}, {second}]
+
+
+def test_whoever_was_asked_under_an_older_master_key_is_asked_once(story: Story) -> None:
+    """A new master key hides nobody's earlier request."""
+    first = story.says("withdraw", "a1")
+    story.meta.refusing, story.meta.opts_out = FLAGGED, False
+    story.night()
+    story.after(HOUR)
+    story.site.keys = story.site.keys.rotated(KeyUse.MASTER, os.urandom)
+    story.site.run()
+    assert [request.people for request in story.everywhere()] == [{first}]
 
 
 def test_nobody_is_added_to_a_list_whose_removals_are_refused(story: Story) -> None:
