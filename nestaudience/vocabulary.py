@@ -195,3 +195,20 @@ URGENT_MASK: Final = sum(reason.bit for reason in URGENT_REASONS)
 def reasons_in(mask: int) -> tuple[Reason, ...]:
     """The reasons of a mask, primary first."""
     return tuple(reason for reason in Reason if mask & reason.bit)
+
+
+class KeyUse(StrEnum):
+    """What a key is for. No key has two uses."""
+
+    INDEX = "index"
+    """Person and account tokens."""
+    SUPPRESSION = "suppression"
+    """Tokens of remembered noes."""
+    SEAL = "seal"
+    """Sealed digests of memberships."""
+    MASTER = "master"
+    """Person keys, together with a person's salt."""
+    NAME = "name"
+    """Opaque names of remote lists."""
+    SIGNING = "signing"
+    """Checkpoints (Ed25519 seed)."""

@@ -36,7 +36,7 @@ COLUMNS: Final[Columns] = {
 
 
 def lookups(entries: Iterable[Mapping[str, Any]], filters: Filters = ALL) -> pd.DataFrame:
-    """One row an entry that somebody made by hand, in order, with `COLUMNS`. Noes that a run remembers by itself are none of them."""
+    """One row an entry that somebody made by hand, in order, with `COLUMNS`. Noes and erasures that a run takes from the store are none of them."""
     rows: list[dict[str, object]] = []
     for entry in entries:
         fields = entry["fields"]
@@ -51,5 +51,5 @@ def lookups(entries: Iterable[Mapping[str, Any]], filters: Filters = ALL) -> pd.
 
 
 def _by_hand(entry: Mapping[str, Any]) -> bool:
-    said = entry["type"] == EntryType.SUPPRESSION
-    return not said or "case_id" in entry["fields"] or entry["run_kind"] == RunKind.MANUAL
+    from_the_store = entry["type"] in (EntryType.SUPPRESSION, EntryType.ERASURE)
+    return not from_the_store or text(entry["fields"], "case_id") != "" or entry["run_kind"] == RunKind.MANUAL

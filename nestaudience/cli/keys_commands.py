@@ -9,7 +9,7 @@ from nestaudience.cli import output
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, Yes, clock, guarded
 from nestaudience.cli.preview_output import go_ahead
 from nestaudience.errors import NestAudienceError
-from nestaudience.ledger.keys import KeyUse
+from nestaudience.vocabulary import KeyUse
 
 if TYPE_CHECKING:
     from nestaudience.rotating import Change

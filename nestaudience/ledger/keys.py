@@ -14,7 +14,6 @@ import stat
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NoReturn, final
@@ -22,6 +21,7 @@ from typing import Final, NoReturn, final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from nestaudience.errors import NeedsFix
+from nestaudience.vocabulary import KeyUse as KeyUse  # handed on: whoever has keys has their uses
 
 Randomness = Callable[[int], bytes]
 """Gives this many unpredictable bytes; `os.urandom` outside tests."""
@@ -29,24 +29,6 @@ Randomness = Callable[[int], bytes]
 FORMAT: Final = "nestaudience-keys/1"
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _ED25519: Final = b"\x01"
-
-
-class KeyUse(StrEnum):
-    """What a key is for. No key has two uses."""
-
-    INDEX = "index"
-    """Person and account tokens."""
-    SUPPRESSION = "suppression"
-    """Tokens of remembered noes."""
-    SEAL = "seal"
-    """Sealed digests of memberships."""
-    MASTER = "master"
-    """Person keys, together with a person's salt."""
-    NAME = "name"
-    """Opaque names of remote lists."""
-    SIGNING = "signing"
-    """Checkpoints (Ed25519 seed)."""
-
 
 _SECRET_USES: Final = tuple(use for use in KeyUse if use is not KeyUse.SIGNING)
 

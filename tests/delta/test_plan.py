@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nestaudience.delta.gates import Limits, only_noes, stop_additions
@@ -181,6 +181,13 @@ class Expected:
     additions: set[int]
 
 
+def added_again(rows: list[Row], owed: Row) -> bool:
+    """Whether somebody joined the list once more after her removal had been tried: she was wanted then."""
+    after = rows[next(n for n, row in enumerate(rows) if row is owed) + 1 :]
+    same = [row for row in after if (row.audience, row.digest) == (owed.audience, owed.digest)]
+    return any(not row.owed and not row.removing for row in same)
+
+
 def by_hand(members: list[Member], rows: list[Row], audience: int, orders: Orders) -> Expected:
     known = answers(members)
     mine = [row for row in rows if row.audience == audience]
@@ -201,7 +208,7 @@ def by_hand(members: list[Member], rows: list[Row], audience: int, orders: Order
         for row in same:
             now = known.get(row.account)
             moved = now is not None and now[0] != row.digest
-            if row.owed or moved or (now is not None and now[1] & NO_MASK):
+            if (row.owed and not added_again(rows, row)) or moved or (now is not None and now[1] & NO_MASK):
                 noes.add(digest)
     under_way = {row.digest for row in mine if row.in_flight or row.removing or row.unanswered}
     blocked = under_way | {row.digest for row in mine if row.confirmed and not orders.resend}
@@ -213,7 +220,13 @@ def numbers(table: pa.Table) -> list[int]:
     return [value.int & (1 << 64) - 1 for value in table.column("digest").to_pylist()]
 
 
+ASKED_AND_ADDED = [Row(0, 0, 0, *state, 0) for state in [(False, False, False, True, False), (True, False, False, False, False)]]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@example([], ASKED_AND_ADDED, "open", orders_of(frozenset(), None, resend=False))
+@example([], ASKED_AND_ADDED, "noes", orders_of(frozenset(), None, resend=False))
+@example([], ASKED_AND_ADDED[::-1], "noes", orders_of(frozenset(), None, resend=False))
 @given(MEMBERS, ROWS, st.sampled_from(["open", "additions", "noes"]), st.builds(orders_of, EMPTIED, RETRACTED, st.booleans()))
 def test_the_delta_equals_a_reading_by_hand(
     engine: duckdb.DuckDBPyConnection, members: list[Member], rows: list[Row], gate: str, orders: Orders
