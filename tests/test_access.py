@@ -1,28 +1,14 @@
 """`rights access`: it names exactly the lists that the platform held her on, is logged before it is shown, and prints no address."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from later_world import LaterWorld, Past, first_night
+from later_world import LaterWorld
 from typer.testing import CliRunner, Result
 
 from nestaudience.cli import app
 from tests.test_suppression import digest_of, entries, someone_on_a_list
 
 CASE = "DSR-2026-0011"
-
-
-@pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return first_night(tmp_path_factory.mktemp("past"), accounts=1500)
-
-
-@pytest.fixture
-def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
-    with LaterWorld(past, tmp_path) as made:
-        yield made
 
 
 def run(world: LaterWorld, given: str, *words: str) -> Result:

@@ -1,15 +1,13 @@
 """An erasure by hand: it takes her off, its receipt is signed when she is gone everywhere, and after its days nobody can find her any more."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from later_world import LaterWorld, Past, first_night
+from later_world import LaterWorld
 from lists_by_rule import rows_of
 from typer.testing import CliRunner, Result
 
@@ -29,17 +27,6 @@ from nestaudience.wiring import open_parts
 from tests.test_suppression import entries, on_a_list, someone_on_a_list
 
 CASE = "DSR-2026-0009"
-
-
-@pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return first_night(tmp_path_factory.mktemp("past"), accounts=1500)
-
-
-@pytest.fixture
-def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
-    with LaterWorld(past, tmp_path) as made:
-        yield made
 
 
 def opened(world: LaterWorld) -> Any:

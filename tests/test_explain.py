@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from later_world import LaterWorld, Past, first_night
+from later_world import LaterWorld
 from lists_by_rule import parts_of, rows_of
 from typer.testing import CliRunner, Result
 
@@ -27,17 +25,6 @@ from tests.reference.rows import World
 from tests.reference.values import canonical, form_at
 
 CASE = "DSR-2026-0007"
-
-
-@pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return first_night(tmp_path_factory.mktemp("past"), accounts=1500)
-
-
-@pytest.fixture
-def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
-    with LaterWorld(past, tmp_path) as made:
-        yield made
 
 
 def run(world: LaterWorld, address: str | bytes, *words: str) -> Result:

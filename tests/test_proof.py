@@ -1,13 +1,11 @@
 """`rights proof` and `audit proof`: it says what the platform's lists say, holds without the ledger, and no changed document survives."""
 
 import json
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import pytest
-from later_world import LaterWorld, Past, first_night
+from later_world import LaterWorld
 from typer.testing import CliRunner, Result
 
 from nestaudience.cli import app
@@ -15,17 +13,6 @@ from nestaudience.wiring import open_parts
 from tests.test_suppression import digest_of, entries, someone_on_a_list
 
 CASE = "DSR-2026-0012"
-
-
-@pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return first_night(tmp_path_factory.mktemp("past"), accounts=1500)
-
-
-@pytest.fixture
-def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
-    with LaterWorld(past, tmp_path / "site") as made:
-        yield made
 
 
 def run(world: LaterWorld, given: str, *words: str) -> Result:

@@ -2,15 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from later_world import LaterWorld, Past, first_night
+from later_world import LaterWorld
 from typer.testing import CliRunner, Result
 
 from nestaudience.audit.persons import Sighting, search
@@ -27,17 +25,6 @@ from nestaudience.wiring import open_parts
 from tests.test_suppression import digest_of, entries, forget_the_no, on_a_list, someone_on_a_list, withdraw
 
 ROTATABLE = (KeyUse.SEAL, KeyUse.MASTER, KeyUse.SUPPRESSION, KeyUse.SIGNING)
-
-
-@pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return first_night(tmp_path_factory.mktemp("past"), accounts=1500)
-
-
-@pytest.fixture
-def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
-    with LaterWorld(past, tmp_path) as made:
-        yield made
 
 
 def opened(world: LaterWorld) -> Any:

@@ -2,13 +2,10 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-import pytest
-from later_world import LaterWorld, Past, first_night
+from later_world import LaterWorld
 from lists_by_rule import rows_of
 from typer.testing import CliRunner, Result
 
@@ -18,17 +15,6 @@ from nestaudience.wiring import open_parts
 from tests.test_suppression import digest_of, entries
 
 CASE = "DSR-2026-0013"
-
-
-@pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return first_night(tmp_path_factory.mktemp("past"), accounts=1500)
-
-
-@pytest.fixture
-def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
-    with LaterWorld(past, tmp_path) as made:
-        yield made
 
 
 def drawn(world: LaterWorld, n: int, seed: int = 3) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from later_world import LaterWorld, Past, first_night
+from later_world import LaterWorld
 from lists_by_rule import rows_of
 from sqlalchemy.engine import Engine
 from typer.testing import CliRunner, Result
@@ -40,17 +40,6 @@ from nestaudience.wiring import open_evidence, open_parts
 from nestaudience.withdrawals import withdrawals_job
 from tests.ledger.ledger_builder import context
 from tests.reference.values import google_form
-
-
-@pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return first_night(tmp_path_factory.mktemp("past"), accounts=1500)
-
-
-@pytest.fixture
-def world(past: Past, tmp_path: Path) -> Iterator[LaterWorld]:
-    with LaterWorld(past, tmp_path) as made:
-        yield made
 
 
 def entries(world: LaterWorld, entry_type: str) -> list[dict[str, Any]]:
