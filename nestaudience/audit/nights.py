@@ -76,13 +76,16 @@ def nights(
     if not nightly:
         return frame_of([], COLUMNS)
     until = last or max(nightly)
+    of_night: dict[date, dict[str, _Run]] = {}
+    for run_id, run in seen.runs.items():
+        of_night.setdefault(run.night, {})[run_id] = run
     rows = []
     for company, begins in sorted((seen.companies or {"": min(nightly)}).items()):
         if controller is not None and company != controller:
             continue
         start = max(begins, first) if first else begins
         every = (start + timedelta(days=number) for number in range((until - start).days + 1))
-        rows += [_row(night, company, seen.runs, moved.get((company, night), {})) for night in every]
+        rows += [_row(night, company, of_night.get(night, {}), moved.get((company, night), {})) for night in every]
     rows.sort(key=lambda row: (row["night"], row["controller"]))
     return frame_of(rows, COLUMNS)
 
@@ -116,7 +119,8 @@ def _moved(transfers: Iterable[Transfer], runs: Mapping[str, _Run]) -> dict[tupl
 
 
 def _row(night: date, company: str, runs: Mapping[str, _Run], moved: Mapping[str, int]) -> dict[str, Any]:
-    mine = {run_id: run for run_id, run in runs.items() if run.night == night and run.controller in ("", company)}
+    """`runs` are those of this night."""
+    mine = {run_id: run for run_id, run in runs.items() if run.controller in ("", company)}
     nightly = {run_id: run for run_id, run in mine.items() if run.kind in _NIGHTLY}
     return {
         "night": night,

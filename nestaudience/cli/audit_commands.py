@@ -53,8 +53,8 @@ def transfers(
         from nestaudience.audit import frames
         from nestaudience.cli.audit_output import frame_rows, show_transfers
 
-        filters = frames.Filters(controller, recipient, audience, run, kind, _day(first), _day(last))
-        with _opened(config) as evidence:
+        filters = frames.Filters(controller, recipient, audience, run, kind, day_of(first), day_of(last))
+        with opened_evidence(config) as evidence:
             frame = frames.transfers(evidence.reader.entries(types=frames.TRANSFER_TYPES), filters)
         if unknown:
             frame = frame[(frame["settled"] == "unknown") | (frame["unknown"] > 0)]
@@ -79,7 +79,7 @@ def show(
         from nestaudience.audit.show import show as look
         from nestaudience.cli.audit_output import show_shown
 
-        with _opened(config) as evidence:
+        with opened_evidence(config) as evidence:
             shown = look(evidence.reader, wanted, verifiers_of(evidence, public_key))
         if as_json:
             output.as_json(shown.as_dict())
@@ -104,8 +104,8 @@ def verify(
         from nestaudience.audit.verify import verify as check
         from nestaudience.status import last_due_night
 
-        brought = [_text_of(path, "a checkpoint file") for path in checkpoint or []]
-        with _opened(config) as evidence:
+        brought = [text_of(path, "a checkpoint file") for path in checkpoint or []]
+        with opened_evidence(config) as evidence:
             verifiers = verifiers_of(evidence, public_key)
             head = head_of(evidence.base / evidence.table.head, verifiers)
             found = check(evidence.engine, verifiers, brought=brought, head=head, until=last_due_night(clock()))
@@ -122,17 +122,14 @@ def verify(
 def verifiers_of(evidence: "Evidence", public_key: Path | None) -> "tuple[Verifier, ...]":
     """The log's public keys: from a file, or else the public halves of the installation's own.
 
-    Raises `NeedsFix`: `public_key_unreadable`, `vkey_malformed`, `public_key_missing` (no file was named, and the keys of the
+    Raises `NeedsFix`: `file_unreadable`, `vkey_malformed`, `public_key_missing` (no file was named, and the keys of the
     installation cannot be read here).
     """
     from nestaudience.ledger.checkpoint import Verifier
     from nestaudience.wiring import open_keys
 
     if public_key is not None:
-        lines = [line for line in _text_of(public_key, "the public key file").splitlines() if line.strip()]
-        if not lines:
-            raise NeedsFix("vkey_malformed", "the public key file", "copy the lines that `nestaudience keys show` prints")
-        return tuple(Verifier.parse(line) for line in lines)
+        return verifiers_in(public_key)
     texts: tuple[str, ...] = ()
     try:
         texts = open_keys(evidence).vkeys(evidence.table.origin)
@@ -141,6 +138,16 @@ def verifiers_of(evidence: "Evidence", public_key: Path | None) -> "tuple[Verifi
     if not texts:
         raise NeedsFix("public_key_missing", "the log's public key", "name a file with it: --public-key FILE")
     return tuple(Verifier.parse(text) for text in texts)
+
+
+def verifiers_in(public_key: Path) -> "tuple[Verifier, ...]":
+    """The keys of a file, one a line. Raises `NeedsFix`: `file_unreadable`, `vkey_malformed`."""
+    from nestaudience.ledger.checkpoint import Verifier
+
+    lines = [line for line in text_of(public_key, "the public key file").splitlines() if line.strip()]
+    if not lines:
+        raise NeedsFix("vkey_malformed", "the public key file", "copy the lines that `nestaudience keys show` prints")
+    return tuple(Verifier.parse(line) for line in lines)
 
 
 def head_of(path: Path, verifiers: "tuple[Verifier, ...]") -> "Checkpoint | None":
@@ -226,7 +233,7 @@ def show_verification(found: "Verification", brought: int, head: "Checkpoint | N
 
 
 @contextmanager
-def _opened(config: Path) -> "Iterator[Evidence]":
+def opened_evidence(config: Path) -> "Iterator[Evidence]":
     """The ledger, for reading."""
     from nestaudience.wiring import open_evidence
 
@@ -237,7 +244,8 @@ def _opened(config: Path) -> "Iterator[Evidence]":
         evidence.engine.dispose()
 
 
-def _text_of(path: Path, what: str) -> str:
+def text_of(path: Path, what: str) -> str:
+    """A file that was named. Raises `NeedsFix`: `file_unreadable`."""
     text: str | None = None
     try:
         text = path.read_text("utf-8")
@@ -248,5 +256,6 @@ def _text_of(path: Path, what: str) -> str:
     return text
 
 
-def _day(moment: datetime | None) -> date | None:
+def day_of(moment: datetime | None) -> date | None:
+    """The day of a date that was typed."""
     return None if moment is None else moment.date()

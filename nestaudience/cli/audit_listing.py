@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestaudience.cli import output
-from nestaudience.cli.audit_commands import From, To, _day, _opened
+from nestaudience.cli.audit_commands import From, To, day_of, opened_evidence
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 from nestaudience.vocabulary import RunKind
 
@@ -162,13 +162,13 @@ def _filters(
 ) -> "Filters":
     from nestaudience.audit.columns import Filters
 
-    return Filters(controller, recipient, audience, run, kind, _day(first), _day(last))
+    return Filters(controller, recipient, audience, run, kind, day_of(first), day_of(last))
 
 
 def _frame(config: Any, name: str, filters: "Filters") -> "pd.DataFrame":
     from nestaudience.audit.catalogue import frame
 
-    with _opened(config) as evidence:
+    with opened_evidence(config) as evidence:
         return frame(name, evidence.reader, filters, clock())
 
 

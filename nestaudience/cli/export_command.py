@@ -7,7 +7,7 @@ import typer
 
 import nestaudience
 from nestaudience.cli import output
-from nestaudience.cli.audit_commands import From, To, _day, _opened
+from nestaudience.cli.audit_commands import From, To, day_of, opened_evidence
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 
 Out = Annotated[Path, typer.Option("--out", help="A new folder, or a new file that ends with .zip.")]
@@ -23,8 +23,8 @@ def export(out: Out, config: Config = DEFAULT_CONFIG, first: From = None, last: 
         from nestaudience.audit.columns import Filters
         from nestaudience.wiring import open_signer
 
-        filters = Filters(first=_day(first), last=_day(last))
-        with _opened(config) as evidence, output.progress(watched=not as_json) as note:
+        filters = Filters(first=day_of(first), last=day_of(last))
+        with opened_evidence(config) as evidence, output.progress(watched=not as_json) as note:
             signer = open_signer(evidence)
             made = write(evidence.reader, signer, out, now=clock(), version=nestaudience.__version__, filters=filters, note=note)
         if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestaudience.cli import output
-from nestaudience.cli.audit_commands import PublicKey, _opened, _text_of, verifiers_of
+from nestaudience.cli.audit_commands import PublicKey, opened_evidence, text_of, verifiers_in, verifiers_of
 from nestaudience.cli.explain_command import Case, In
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 from nestaudience.errors import NeedsFix
@@ -63,7 +63,7 @@ def audit_proof(
 
         document: object = None
         with suppress(ValueError, RecursionError):
-            document = json.loads(_text_of(file, "the proof"))
+            document = json.loads(text_of(file, "the proof"))
         found = verify_transfer(document, _verifiers(config, public_key))
         if as_json:
             output.as_json({"holds": True} | {name: getattr(found, name) for name in type(found).__dataclass_fields__})
@@ -75,15 +75,10 @@ def audit_proof(
 
 def _verifiers(config: Path, public_key: Path | None) -> "tuple[Verifier, ...]":
     """From the file alone where one is named: whoever checks needs no installation."""
-    from nestaudience.ledger.checkpoint import Verifier
-
-    if public_key is None:
-        with _opened(config) as evidence:
-            return verifiers_of(evidence, None)
-    lines = [line for line in _text_of(public_key, "the public key file").splitlines() if line.strip()]
-    if not lines:
-        raise NeedsFix("vkey_malformed", "the public key file", "copy the lines that `nestaudience keys show` prints")
-    return tuple(Verifier.parse(line) for line in lines)
+    if public_key is not None:
+        return verifiers_in(public_key)
+    with opened_evidence(config) as evidence:
+        return verifiers_of(evidence, None)
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestaudience.cli import output
-from nestaudience.cli.audit_commands import Checkpoints, From, PublicKey, To, _day, _opened, _text_of, head_of, verifiers_of
+from nestaudience.cli.audit_commands import (
+    Checkpoints,
+    From,
+    PublicKey,
+    To,
+    day_of,
+    head_of,
+    opened_evidence,
+    text_of,
+    verifiers_of,
+)
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.vocabulary import Language
@@ -41,9 +51,9 @@ def report(
     with guarded(as_json):
         from nestaudience.audit.frames import Filters
 
-        filters = Filters(controller=controller, first=_day(first), last=_day(last))
-        brought = [_text_of(path, "a checkpoint file") for path in checkpoint or []]
-        with _opened(config) as evidence:
+        filters = Filters(controller=controller, first=day_of(first), last=day_of(last))
+        brought = [text_of(path, "a checkpoint file") for path in checkpoint or []]
+        with opened_evidence(config) as evidence:
             material = _gathered(evidence, filters, language, brought, public_key)
         sound = _write(material, out, pdf, as_json=as_json)
         raise typer.Exit(0 if sound else MustStop.exit_code)
