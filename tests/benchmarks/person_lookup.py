@@ -45,7 +45,8 @@ def build(ledger: BuiltLedger, batches: int, mine: np.ndarray) -> int:
 
 
 def main() -> None:
-    folder, batches = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 73_000
+    words = [word for word in sys.argv[1:] if word != "--cold"]
+    folder, batches = Path(words[0]), int(words[1]) if len(words) > 1 else 73_000
     mine = person_keys(bytes(range(32)), np.full((1, 32), 5, dtype=np.uint8))
     new = not (folder / "ledger.db").exists()
     folder.mkdir(parents=True, exist_ok=True)
