@@ -98,14 +98,13 @@ def open_for(parts: Parts, persons: list[bytes], since: str) -> tuple[Open, ...]
     """The lists on which these persons may still be, by the ledger; and lists of which it does not know who is on them."""
     names = {remote.list_no: remote.audience for remote in parts.memory.lists()}
     held = _held(parts, pa.array(persons, pa.binary(16)))
-    doubtful = {remote.list_no for remote in parts.memory.lists() if remote.state == RECOVERING and remote.list_id}
-    numbers = {*pc.unique(held.column("list_no")).to_pylist(), *doubtful}
+    numbers = {*pc.unique(held.column("list_no")).to_pylist(), *_doubtful(parts)}
     return tuple(Open(names[number], since) for number in sorted(numbers))
 
 
 def still_there(parts: Parts, persons: list[bytes]) -> frozenset[bytes]:
     """Whoever of these persons may be on a list; all of them while the ledger does not know who is on some list."""
-    if any(remote.state == RECOVERING and remote.list_id for remote in parts.memory.lists()):
+    if _doubtful(parts):
         return frozenset(persons)
     return frozenset(_held(parts, pa.array(persons, pa.binary(16))).column("person_token").to_pylist())
 
@@ -117,6 +116,11 @@ def persons_of(parts: Parts, address: Addresses) -> pa.Array:
     if found.null_count:
         raise NeedsFix("address_invalid", "the address", "give one e-mail address, as the person writes it, and nothing else")
     return found
+
+
+def _doubtful(parts: Parts) -> set[int]:
+    """Lists of which the ledger does not know who is on them."""
+    return {remote.list_no for remote in parts.memory.lists() if remote.state == RECOVERING and remote.list_id}
 
 
 def _held(parts: Parts, persons: pa.Array) -> pa.Table:

@@ -4,6 +4,14 @@ from typing import Final
 
 from nestaudience.vocabulary import Language
 
+_LOG: Final = {
+    Language.SV: "Loggen visar vad vi beslutade, skickade och bad om, men inte vad en plattform gjorde därefter.",
+    Language.EN: "The log shows what we decided, sent and asked for, and not what a platform did afterwards.",
+}
+_COMPLAINT: Final = {
+    Language.SV: "Du kan lämna klagomål till Integritetsskyddsmyndigheten (IMY), www.imy.se.",
+    Language.EN: "You may complain to the supervisory authority, Integritetsskyddsmyndigheten (IMY), www.imy.se.",
+}
 _RECEIPT: Final = {
     Language.SV: (
         "Kvitto på radering. Ärende {case}.\n"
@@ -11,8 +19,8 @@ _RECEIPT: Final = {
         "{what}\n"
         "Varje senare utlämnande av adressen till annonsplattformar är spärrat för de konton som fanns vid begäran.\n"
         "Nyckeln till loggens uppgifter om dig förstörs tidigast {days} dagar efter detta kvitto. Till dess kan du fråga vad som hände.\n"
-        "Loggen visar vad vi beslutade, skickade och bad om, men inte vad en plattform gjorde därefter.\n"
-        "Du kan lämna klagomål till Integritetsskyddsmyndigheten (IMY), www.imy.se.\n"
+        "{log}\n"
+        "{complaint}\n"
     ),
     Language.EN: (
         "Receipt of an erasure. Case {case}.\n"
@@ -20,24 +28,21 @@ _RECEIPT: Final = {
         "{what}\n"
         "Every later disclosure of the address to advertising platforms is blocked for the accounts that existed when it was asked for.\n"
         "The key to what the log says of you is destroyed {days} days after this receipt at the earliest. Until then you may ask what happened.\n"
-        "The log shows what we decided, sent and asked for, and not what a platform did afterwards.\n"
-        "You may complain to the supervisory authority, Integritetsskyddsmyndigheten (IMY), www.imy.se.\n"
+        "{log}\n"
+        "{complaint}\n"
     ),
 }
 _GONE: Final = {
     Language.SV: "Alla mottagare av adressens kontrollsumma har bekräftat att den är borttagen, eller så finns listan inte kvar.",
     Language.EN: "Every recipient of the address's digest has confirmed that it is removed, or the list is no more.",
 }
-_NEVER: Final = {
-    Language.SV: "Vår logg känner inte till något utlämnande av adressen.",
-    Language.EN: "Our log knows of no disclosure of the address.",
-}
 
 
 def receipt_text(case_id: str, asked: str, done: str, days: int, language: Language, *, known: bool) -> str:
     """The text of a receipt. Times are UTC text; `known`: the log may say something of her."""
-    what = (_GONE if known else _NEVER)[language]
-    return _RECEIPT[language].format(case=case_id, asked=asked, done=done, days=days, what=what)
+    what = (_GONE if known else ACCESS_NOBODY)[language]
+    ends = {"log": _LOG[language], "complaint": _COMPLAINT[language]}
+    return _RECEIPT[language].format(case=case_id, asked=asked, done=done, days=days, what=what, **ends)
 
 
 ACCESS_HEADS: Final = {
@@ -57,15 +62,15 @@ ACCESS_NOTES: Final = {
         "Ändamål: matchning för annonser. Rättslig grund: ditt samtycke. Det enda som skickas är en kontrollsumma av e-postadressen.",
         "Ett utskick vars svar vi inte känner, eller som mottagaren avvisade, räknas som utlämnat.",
         "Konton som delar adress räknas som en och samma person: inget i systemet skiljer dem åt.",
-        "Loggen visar vad vi beslutade, skickade och bad om, men inte vad en plattform gjorde därefter.",
-        "Du kan lämna klagomål till Integritetsskyddsmyndigheten (IMY), www.imy.se.",
+        _LOG[Language.SV],
+        _COMPLAINT[Language.SV],
     ),
     Language.EN: (
         "Purpose: matching for advertising. Legal basis: your consent. Nothing is sent but a digest of the e-mail address.",
         "A request whose answer we do not know, or that the recipient turned away, counts as disclosed.",
         "Accounts that share an address count as one and the same person: nothing in the system tells them apart.",
-        "The log shows what we decided, sent and asked for, and not what a platform did afterwards.",
-        "You may complain to the supervisory authority, Integritetsskyddsmyndigheten (IMY), www.imy.se.",
+        _LOG[Language.EN],
+        _COMPLAINT[Language.EN],
     ),
 }
 

@@ -156,7 +156,7 @@ def open_note(note: str, verifiers: Sequence[Verifier]) -> SignedCheckpoint:
     `note_malformed`, `note_unsigned` (no known key signed it), `note_forged` (a known key's signature is wrong, or the note
     names another log).
     """
-    text, signatures = _split_note(note)
+    text, signatures = split_note(note)
     checkpoint = _parse_text(text)
     if checkpoint is None or not signatures:
         raise MustStop("note_malformed", "a checkpoint", "compare it with another copy; this text is no signed checkpoint")
@@ -247,8 +247,7 @@ class Signer:
             raise ValueError("a digest has 32 bytes")
         name = f"{self.origin}/bundle"
         text = f"{name}\nsha256:{digest.hex()}\n"
-        value = note_key_id(name, self.verifier.public) + self._private.sign(text.encode())
-        return f"{text}\n{_MARK}{name} {b64encode(value).decode()}\n"
+        return signed_note(text, name, self._private)
 
     def _advance(self, head: "_Head", leaves: Sequence[bytes], epoch: int) -> SignedCheckpoint:
         for leaf in leaves:
@@ -258,10 +257,7 @@ class Signer:
         return signed
 
     def _signed(self, checkpoint: Checkpoint) -> SignedCheckpoint:
-        text = checkpoint.text()
-        key_id = Verifier(checkpoint.origin, self.verifier.public).key_id
-        value = key_id + self._private.sign(text.encode())
-        return SignedCheckpoint(checkpoint, f"{text}\n{_MARK}{checkpoint.origin} {b64encode(value).decode()}\n")
+        return SignedCheckpoint(checkpoint, signed_note(checkpoint.text(), checkpoint.origin, self._private))
 
     def _load(self) -> "_Head":
         head: _Head | None = None
@@ -348,7 +344,7 @@ def epoch_of(origin: str, name: str) -> int:
 def glance(path: Path, origin: str) -> tuple[int, int] | None:
     """(epoch, size) that a head file names; None without a readable one. No signature is checked: enough to warn, never to trust."""
     try:
-        checkpoint = _parse_text(_split_note(json.loads(path.read_text(encoding="utf-8"))["note"])[0])
+        checkpoint = _parse_text(split_note(json.loads(path.read_text(encoding="utf-8"))["note"])[0])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         checkpoint = None
     return None if checkpoint is None else (epoch_of(origin, checkpoint.origin), checkpoint.size)
@@ -371,7 +367,13 @@ def _unwritable() -> MustStop:
     )
 
 
-def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+def signed_note(text: str, name: str, private: Ed25519PrivateKey) -> str:
+    """A text of whole lines and its signature under a name: https://c2sp.org/signed-note (read 2026-11-22)."""
+    value = note_key_id(name, public_bytes(private.public_key())) + private.sign(text.encode())
+    return f"{text}\n{_MARK}{name} {b64encode(value).decode()}\n"
+
+
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     """The signed text and (name, key id and signature) of each signature line; no lines when any is malformed."""
     text, blank, rest = note.partition("\n\n")
     lines = rest.split("\n")
