@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from nestaudience.by_hand import A_WHILE, by_hand
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER
 from nestaudience.customers.port import Snapshot
-from nestaudience.delivery.held import Held, read_held
+from nestaudience.delivery.held import Held, held_of, read_held
 from nestaudience.delta.stops import FORGETFUL
 from nestaudience.errors import NeedsFix
 from nestaudience.finding import Note, Person, find_person, person_token
@@ -74,12 +74,11 @@ def _held_of(parts: Parts, person: Person, now: datetime) -> Held:
     """The memberships of these accounts and of this address, and nobody else's."""
     accounts = parts.tokens.of_accounts(person.account_ids)
     persons = pa.array([person.token], TOKEN)
-    held = read_held(parts.memory, now, None, Touched(accounts, persons))
+    rows = read_held(parts.memory, now, None, Touched(accounts, persons)).rows
     hers = pc.or_(
-        pc.is_in(held.rows.column("account_token"), value_set=accounts),
-        pc.is_in(held.rows.column("person_token"), value_set=persons),
+        pc.is_in(rows.column("account_token"), value_set=accounts), pc.is_in(rows.column("person_token"), value_set=persons)
     )
-    return Held(held.rows.filter(hers), held.batch_keys)
+    return held_of(parts.memory, rows.filter(hers))
 
 
 def judged(parts: Parts, person: Person, held: Held, snapshot: Snapshot, now: datetime, case_id: str) -> Explanation:

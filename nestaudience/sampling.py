@@ -14,7 +14,7 @@ from nestaudience.accessing import keys_of
 from nestaudience.audit.persons import PRESENT, LoggedBatch, Sighting, logged_batches, prove, search, verify_proof
 from nestaudience.by_hand import A_WHILE, by_hand
 from nestaudience.customers.contract import ACCOUNT
-from nestaudience.delivery.held import Held, read_held
+from nestaudience.delivery.held import Held, held_of, read_held
 from nestaudience.errors import NeedsFix
 from nestaudience.explaining import Explanation, judged
 from nestaudience.finding import Person
@@ -22,6 +22,7 @@ from nestaudience.hashing.columns import hash_addresses
 from nestaudience.jobs import check_case
 from nestaudience.ledger.checkpoint import Verifier
 from nestaudience.ledger.entries import EntryType, Value
+from nestaudience.ledger.memory import HELD_FIELDS
 from nestaudience.parts import Parts
 from nestaudience.screening.tracing import TracedEvent, Verdict
 from nestaudience.vocabulary import Cause, Operation
@@ -62,8 +63,11 @@ def sample(parts: Parts, n: int, seed: int, case_id: str, *, actor: str = "cli")
     held = read_held(parts.memory, now)
     everyone = sorted(held.persons().to_pylist())
     drawn = Random(seed).sample(everyone, min(n, len(everyone)))  # noqa: S311 (a sample that can be drawn again)
-    mine = held.rows.filter(pc.is_in(held.rows.column("person_token"), value_set=pa.array(drawn, pa.binary(16))))
-    found, owners = _explained(parts, Held(mine, held.batch_keys), case_id)
+    mine = pa.Table.from_batches(
+        [page.filter(pc.is_in(page.column("person_token"), value_set=pa.array(drawn, pa.binary(16)))) for page in held.pages()],
+        HELD_FIELDS,
+    )
+    found, owners = _explained(parts, held_of(parts.memory, mine), case_id)
     fields: dict[str, Value] = {"what": "sample", "case_id": case_id, "people": len(drawn), "seed": seed}
     with by_hand(parts, actor, patience=A_WHILE) as context:
         parts.open_log().append_and_seal([(EntryType.LOOKUP, context, fields)])

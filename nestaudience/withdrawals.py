@@ -145,8 +145,9 @@ def _touched(parts: Parts, now: datetime, fresh: Fresh, news: Mapping[int, str] 
     The ledger knows the address of an account that is no longer in the store, so it is asked twice.
     """
     first = read_held(parts.memory, now, news, Touched(fresh.account_tokens, fresh.person_tokens))
-    spoke = pc.is_in(first.rows.column("account_token"), value_set=fresh.account_tokens)
-    also = first.rows.column("person_token").filter(pc.or_(spoke, pc.equal(first.rows.column("owed"), 1))).combine_chunks()
+    rows = first.rows
+    spoke = pc.is_in(rows.column("account_token"), value_set=fresh.account_tokens)
+    also = rows.column("person_token").filter(pc.or_(spoke, pc.equal(rows.column("owed"), 1))).combine_chunks()
     persons = pc.unique(pa.concat_arrays([fresh.person_tokens, also])) if len(also) else fresh.person_tokens
     if len(persons) == len(pc.unique(fresh.person_tokens)):
         return first

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from machine_memory import Remembered
 from machine_platform import Platform, Request, Told, attempts
 from machine_site import Copy, Look, RunStory, Site
@@ -190,11 +191,11 @@ class Truth:
     def _possible(self) -> dict[str, set[str]]:
         """List id -> whom the ledger remembers as possible, of every list that somebody may be on."""
         held = read_held(self.site.memory, self.site.clock.peek())
-        numbers, found = held.rows["list_no"].to_pylist(), {}
+        held_rows, found = held.rows, {}
         for platform, remote in self.site.remotes():
             if platform.may_come(remote.list_id):
-                rows = [n for n, number in enumerate(numbers) if number == remote.list_no]
-                opened = held.open(pa.array(rows, pa.int64()), Recipient(remote.recipient), self.site.keys, self.site.tokens)
+                rows = held_rows.filter(pc.equal(held_rows["list_no"], remote.list_no))["member_id"].combine_chunks()
+                opened = held.open(rows, Recipient(remote.recipient), self.site.keys, self.site.tokens)
                 found[remote.list_id] = set(opened.hex())
         return found
 

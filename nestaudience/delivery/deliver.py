@@ -71,7 +71,7 @@ class Delivery:
             people = People(
                 self._held.open(representative, recipient, self._tools.keys, self._tools.tokens),
                 some.column("person_token").combine_chunks(),
-                ended=(self._held.member_lists(lists),),
+                ended=(lists,),
                 new_noes=(
                     some.column("is_no") if never_taken else pc.and_not(some.column("is_no"), some.column("owed"))
                 ).combine_chunks(),
@@ -158,7 +158,7 @@ class Delivery:
             people = People(
                 digests,
                 some.column("person_token").combine_chunks(),
-                ended=(self._held.member_lists(held_nos), some.column("member_ids").combine_chunks()),
+                ended=(held_nos, some.column("member_ids").combine_chunks()),
                 new_noes=pa.array([True] * some.num_rows),
                 since=self._delta.screened.now,  # they were not visible when the run judged
             )

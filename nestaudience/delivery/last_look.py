@@ -87,7 +87,7 @@ class LastLook:
                 audiences=[audience],
                 tokens=self._tokens,
                 now=at,
-                held=_as_held(touched),
+                held=[_as_held(touched)],
                 known=self._known(rows, touched),
             )
         return Look(at, _kept(again.connection, rows), _leaving(again.connection, audience, touched))

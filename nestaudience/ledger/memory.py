@@ -5,16 +5,18 @@ too much, never too little. It sends nothing and decides nothing about people; w
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from nestaudience.errors import MustStop
 from nestaudience.ledger.bulk import insert_packed, packed_bytes, read_pages, token_set
 from nestaudience.ledger.engine import read, write
 from nestaudience.ledger.entries import utc_text
@@ -53,6 +55,11 @@ for a refresh (two thirds of the list's duration, or some nights earlier by the 
 earlier addition; `owed`: a removal was tried and must be tried again; `unanswered`: one of which nobody knows what became of it may still act, so
 that an addition waits; `again`: the row's batch, when it was accepted in part at the first try, else 0. The row of somebody who is gone stays,
 `removing` and not `owed`, while `unanswered`."""
+
+SEALED_FIELDS: Final = pa.schema(
+    [(name, HELD_FIELDS.field(name).type) for name in (*_NUMBERS, "digest_token", "sealed_digest") if name != "list_no"]
+)
+"""What opening a digest takes, one row a membership."""
 
 _HELD: Final = """
 WITH news (news_no, news_state) AS (VALUES {news}),
@@ -211,9 +218,11 @@ class Memory:
         query = sa.select(sa.func.coalesce(sa.func.max(BATCH.c.batch_no), 0) + 1)
         return int(read(self.engine, lambda c: c.execute(query).scalar_one()))
 
-    def batch_keys(self) -> dict[int, tuple[bytes, str]]:
-        """Batch number -> batch id and the id of the key that sealed its digests."""
+    def batch_keys(self, only: Iterable[int] | None = None) -> dict[int, tuple[bytes, str]]:
+        """Batch number -> batch id and the id of the key that sealed its digests; of these batches, or of all."""
         query = sa.select(BATCH.c.batch_no, BATCH.c.batch_id, BATCH.c.seal_key).where(BATCH.c.operation == Operation.ADD.value)
+        if only is not None:
+            query = query.where(BATCH.c.batch_no.in_(list(only)))
         return {row[0]: (row[1], row[2]) for row in read(self.engine, lambda c: c.execute(query).all())}
 
     def add_members(self, connection: Connection, list_no: int, batch_no: int, columns: Mapping[str, pa.Array]) -> int:
@@ -269,17 +278,39 @@ class Memory:
         `news` are batch states that are known and not written yet (a plan writes nothing). `touched` keeps the rows of these accounts and persons,
         and those whose removal was asked for before.
         """
+        return pa.Table.from_batches(self.held_pages(now, news, touched), HELD_FIELDS)
+
+    def held_pages(
+        self, now: datetime, news: Mapping[int, str] | None = None, touched: Touched | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The same, a page at a time: all of them would take 160 bytes each."""
         numbers = [field.name for field in HELD_FIELDS if field.type == pa.int64()]
         binaries = {field.name: field.type.byte_width for field in HELD_FIELDS if field.type != pa.int64()}
         query, values = _held_query(now, news or {}), {}
         if touched is not None:
             query, values = f"{query} AND ({_TOUCHED})", touched.values()
         pages = read_pages(self.engine, query, "member_id", numbers[1:], binaries, values)
+        for page in pages:
+            yield pa.record_batch([page.numbers.get(name, page.binaries.get(name)) for name in HELD_FIELDS.names], HELD_FIELDS)
+
+    def sealed(self, member_ids: pa.Array) -> pa.Table:
+        """The sealed digests of these memberships (int64, each once), in their order: `SEALED_FIELDS`.
+
+        Raises `MustStop`: `ledger_inconsistent` when one is not there.
+        """
+        query = f"SELECT {', '.join(SEALED_FIELDS.names)} FROM membership WHERE member_id IN (SELECT value FROM json_each(:ids))"  # noqa: S608 (ours)
+        binaries = {"digest_token": 16, "sealed_digest": 32}
+        pages = read_pages(
+            self.engine, query, "member_id", ("batch_added", "position"), binaries, {"ids": json.dumps(member_ids.to_pylist())}
+        )
         batches = [
-            pa.record_batch([page.numbers.get(name, page.binaries.get(name)) for name in HELD_FIELDS.names], HELD_FIELDS)
+            pa.record_batch([page.numbers.get(name, page.binaries.get(name)) for name in SEALED_FIELDS.names], SEALED_FIELDS)
             for page in pages
         ]
-        return pa.Table.from_batches(batches, HELD_FIELDS)
+        rows = pa.Table.from_batches(batches, SEALED_FIELDS)
+        if rows.num_rows != len(member_ids):
+            raise MustStop("ledger_inconsistent", "the ledger", "a membership is gone; run `nestaudience audit verify`")
+        return rows.take(pc.index_in(member_ids, value_set=rows.column("member_id").combine_chunks()))
 
     def forget_gone(self, now: datetime) -> int:
         """Drop rows whose removal is confirmed, and rows of batches that had no effect; how many. While a lost removal may act, its people stay."""

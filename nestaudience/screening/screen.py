@@ -51,9 +51,9 @@ HELD_SCHEMA: Final = pa.schema(
         ("again", pa.int64()),
     ]
 )
-"""What the lists are held to hold, flags as in the ledger's `HELD_FIELDS`. `held_no` numbers the rows; `in_flight`: added, not yet answered;
-`removing`: a removal is under way; `owed`: one was tried and must be tried again; `unanswered`: a lost one may still act; `again`: the batch that
-is tried once more, or 0."""
+"""What the lists are held to hold, flags as in the ledger's `HELD_FIELDS`. `held_no` is the row's id in the ledger; `in_flight`: added, not yet
+answered; `removing`: a removal is under way; `owed`: one was tried and must be tried again; `unanswered`: a lost one may still act; `again`: the
+batch that is tried once more, or 0."""
 
 KNOWN_NO_SCHEMA: Final = pa.schema(
     [
@@ -199,19 +199,20 @@ def screen(
     audiences: Iterable[AudienceRule],
     tokens: Tokens,
     now: datetime,
-    held: pa.Table | None = None,
+    held: Iterable[pa.Table] = (),
     known: Known | None = None,
     recall: Recall | None = None,
     progress: Progress = lambda view, rows: None,
 ) -> Screened:
-    """Judge everybody whom `read` brings in, at this moment (UTC). `held` is in the form of `HELD_SCHEMA`; `recall`: the noes that memory keeps.
+    """Judge everybody whom `read` brings in, at this moment (UTC). `held`: tables in the form of `HELD_SCHEMA`; `recall`: the noes that memory keeps.
 
     Raises what `read` raises, and `MustStop` when the engine fails.
     """
     wanted = tuple(audiences)
     prepare(connection, rules, wanted, now)
     run_file(connection, _PACKAGE, "01_tables.sql")
-    _register(connection, "held", held, HELD_SCHEMA, into="held")
+    for page in held:
+        _register(connection, "held", page, HELD_SCHEMA, into="held")
     _register(connection, "known_no", known.noes if known else None, KNOWN_NO_SCHEMA)
     _register(connection, "known_blocking", known.blocking if known else None, KNOWN_BLOCKING_SCHEMA)
     _register(connection, "remembered", recall.rows if recall else None, REMEMBERED_SCHEMA)

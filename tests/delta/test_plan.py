@@ -136,7 +136,7 @@ def screened(engine: duckdb.DuckDBPyConnection, members: list[Member], rows: lis
         },
         schema=HELD_SCHEMA,
     )
-    result = screen(engine, lambda intake: None, rules=RULES, audiences=rules, tokens=Tokens(b"k" * 32), now=NOW, held=held)
+    result = screen(engine, lambda intake: None, rules=RULES, audiences=rules, tokens=Tokens(b"k" * 32), now=NOW, held=[held])
     engine.execute("DELETE FROM answer")
     engine.execute("DELETE FROM candidate")
     for number, (account, (digest, mask)) in enumerate(answers(members).items()):
