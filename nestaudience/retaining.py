@@ -13,7 +13,7 @@ from nestaudience.by_hand import A_WHILE, by_hand
 from nestaudience.erasing import still_there
 from nestaudience.ledger.entries import EntryType, Value, utc_text
 from nestaudience.ledger.erasures import Erasure, confirm, destroy, erasures, wipe_journal
-from nestaudience.ledger.memory import TOKEN
+from nestaudience.ledger.memberships import TOKEN
 from nestaudience.parts import Parts
 from nestaudience.remembering import forget_old
 

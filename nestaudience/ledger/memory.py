@@ -6,8 +6,7 @@ too much, never too little. It sends nothing and decides nothing about people; w
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +19,20 @@ from nestaudience.errors import MustStop
 from nestaudience.ledger.bulk import insert_packed, packed_bytes, read_pages, token_set
 from nestaudience.ledger.engine import read, write
 from nestaudience.ledger.entries import utc_text
+from nestaudience.ledger.memberships import HELD_FIELDS as HELD_FIELDS
+from nestaudience.ledger.memberships import (
+    ROWS,
+    SEALED_FIELDS,
+    STATED_BY,
+    TOKEN,
+    UNANSWERED,
+    States,
+    held_pages,
+    held_query,
+    plus_silence,
+)
+from nestaudience.ledger.memberships import SILENCE as SILENCE
+from nestaudience.ledger.memberships import Touched as Touched
 from nestaudience.ledger.memory_rows import OpenBatch as OpenBatch  # handed on: whoever asks memory has their types
 from nestaudience.ledger.memory_rows import RemoteList as RemoteList
 from nestaudience.ledger.memory_rows import SentBatch as SentBatch
@@ -27,9 +40,6 @@ from nestaudience.ledger.memory_rows import remote_list_of, sent_batch_of
 from nestaudience.ledger.memory_rows import sent_through as sent_through
 from nestaudience.ledger.schema import ACCEPTED_CONFIG, BATCH, MEMBERSHIP, PERSON, REMOTE_LIST
 from nestaudience.vocabulary import Operation
-
-SILENCE: Final = timedelta(hours=48)
-"""After so long without a result, a request counts as `possible` again."""
 
 TRIED_AGAIN: Final = 0
 """`attempt` of a batch that was accepted in part and whose people were sent once more. What became of the second try stands in its own batch."""
@@ -39,56 +49,6 @@ RECOVERING: Final = "recovering"
 """The state of a list that may hold people whom a restored ledger does not know."""
 PROBING: Final = "probing"
 """The state of a list whose first fill is not over: a probe goes first, the rest after its clean result."""
-
-TOKEN: Final = pa.binary(16)
-
-
-_NUMBERS: Final = ("member_id", "list_no", "batch_added", "position")
-_FLAGS: Final = ("confirmed", "in_flight", "removing", "owed", "unanswered", "again")
-HELD_FIELDS: Final = pa.schema(
-    [(name, pa.int64()) for name in (*_NUMBERS, *_FLAGS)]
-    + [(name, TOKEN) for name in ("account_token", "person_token", "digest_token")]
-    + [("sealed_digest", pa.binary(32))]
-)
-"""One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full, or in part at the second try, and not yet due
-for a refresh (two thirds of the list's duration, or some nights earlier by the batch's number); `removing`: a removal is under way or waits for an
-earlier addition; `owed`: a removal was tried and must be tried again; `unanswered`: one of which nobody knows what became of it may still act, so
-that an addition waits; `again`: the row's batch, when it was accepted in part at the first try, else 0. The row of somebody who is gone stays,
-`removing` and not `owed`, while `unanswered`."""
-
-SEALED_FIELDS: Final = pa.schema(
-    [(name, HELD_FIELDS.field(name).type) for name in (*_NUMBERS, "digest_token", "sealed_digest") if name != "list_no"]
-)
-"""What opening a digest takes, one row a membership."""
-
-_HELD: Final = """
-WITH news (news_no, news_state) AS (VALUES {news}),
-known AS (SELECT batch_no, list_no, transfer_id, operation, sent_at, attempt, coalesce(news_state, state) AS state,
-                 CASE WHEN news_state <> 'unknown' THEN '{now}' ELSE settled_at END AS settled_at
-          FROM batch LEFT JOIN news ON news_no = batch_no),
-added AS (SELECT *, CASE WHEN settled_at <> '' THEN settled_at ELSE {later} END AS certain_at FROM known WHERE operation = 'add'),
-lost AS MATERIALIZED (SELECT list_no, batch_no, transfer_id FROM known
-                      WHERE operation = 'remove' AND state IN ('prepared', 'unknown') AND sent_at > '{silent}'),
-judged AS (
-SELECT m.member_id, m.list_no, m.batch_added, m.position,
-       (a.state = 'confirmed' OR (a.state = 'partly' AND a.attempt > 1)) AND m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed,
-       a.state = 'accepted' AND a.sent_at > '{silent}' AND m.batch_removed IS NULL AS in_flight,
-       coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), 0) AS on_its_way,
-       m.batch_removed IS NOT NULL AS asked,
-       {unanswered} AS unanswered,
-       a.state IN ('refused', 'lapsed')
-       OR coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), 0) AS gone,
-       CASE WHEN a.state = 'partly' AND a.attempt = 1 AND m.batch_removed IS NULL THEN m.batch_added ELSE 0 END AS again,
-       m.account_token, m.person_token, m.digest_token, m.sealed_digest
-FROM membership m JOIN added a ON a.batch_no = m.batch_added JOIN remote_list l ON l.list_no = m.list_no
-LEFT JOIN known r ON r.batch_no = m.batch_removed)
-SELECT m.*, on_its_way OR gone AS removing, asked AND NOT gone AS owed FROM judged m WHERE (unanswered OR NOT gone)
-"""
-
-_UNANSWERED: Final = """m.batch_removed IS NOT NULL AND EXISTS (
-         SELECT 1 FROM lost u WHERE u.list_no = m.list_no AND u.batch_no > m.batch_added
-         AND (u.batch_no = m.batch_removed OR (u.batch_no < m.batch_removed AND u.transfer_id <> r.transfer_id)))"""
-"""A row remembers its last removal only: every lost one between its addition and that one may have named it; but one transfer names nobody twice."""
 
 _OPEN: Final = """
 WITH doubt AS MATERIALIZED (
@@ -111,20 +71,6 @@ DELETE FROM membership WHERE member_id IN (
   WHERE (a.state IN ('refused', 'lapsed') OR r.state = 'lapsed'
      OR (r.state = 'confirmed' AND r.sent_at >= CASE WHEN a.settled_at <> '' THEN a.settled_at ELSE {later} END)) AND NOT ({unanswered}))
 """
-
-_TOUCHED: Final = f"m.asked OR m.account_token IN ({token_set('accounts')}) OR m.person_token IN ({token_set('persons')})"
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """Accounts and persons whom something new may concern, by token (`fixed_size_binary[16]`)."""
-
-    accounts: pa.Array
-    persons: pa.Array
-
-    def values(self) -> dict[str, object]:
-        """The tokens as statements take them."""
-        return {"accounts": packed_bytes(self.accounts), "persons": packed_bytes(self.persons)}
 
 
 class Memory:
@@ -284,14 +230,7 @@ class Memory:
         self, now: datetime, news: Mapping[int, str] | None = None, touched: Touched | None = None
     ) -> Iterator[pa.RecordBatch]:
         """The same, a page at a time: all of them would take 160 bytes each."""
-        numbers = [field.name for field in HELD_FIELDS if field.type == pa.int64()]
-        binaries = {field.name: field.type.byte_width for field in HELD_FIELDS if field.type != pa.int64()}
-        query, values = _held_query(now, news or {}), {}
-        if touched is not None:
-            query, values = f"{query} AND ({_TOUCHED})", touched.values()
-        pages = read_pages(self.engine, query, "member_id", numbers[1:], binaries, values)
-        for page in pages:
-            yield pa.record_batch([page.numbers.get(name, page.binaries.get(name)) for name in HELD_FIELDS.names], HELD_FIELDS)
+        return held_pages(self.engine, now, news, touched)
 
     def sealed(self, member_ids: pa.Array) -> pa.Table:
         """The sealed digests of these memberships (int64, each once), in their order: `SEALED_FIELDS`.
@@ -314,17 +253,20 @@ class Memory:
 
     def forget_gone(self, now: datetime) -> int:
         """Drop rows whose removal is confirmed, and rows of batches that had no effect; how many. While a lost removal may act, its people stay."""
-        statement = _GONE.format(later=_plus_silence("a.sent_at"), silent=utc_text(now - SILENCE), unanswered=_UNANSWERED)
+        statement = _GONE.format(later=plus_silence("a.sent_at"), silent=utc_text(now - SILENCE), unanswered=UNANSWERED)
         return int(write(self.engine, lambda c: c.execute(sa.text(statement)).rowcount))
 
     def sizes(self, now: datetime) -> dict[int, int]:
         """List number -> how many distinct digests it may hold."""
         found: dict[int, list[np.ndarray]] = {}
-        query = f"SELECT member_id, list_no, digest_token FROM ({_held_query(now, {})}) WHERE NOT gone"  # noqa: S608 (ours)
-        for page in read_pages(self.engine, query, "member_id", ("list_no",), {"digest_token": 16}):
+        states = States(self.engine, now, {})
+        for page in read_pages(self.engine, ROWS, "member_id", STATED_BY, {"digest_token": 16}):
             halves = np.frombuffer(packed_bytes(page.binaries["digest_token"]), np.uint64).reshape(-1, 2)
+            stated = states.of(page)
+            there = (stated["held"] == 1) & (stated["gone"] == 0)
             for list_no in np.unique(page.numbers["list_no"]):
-                found.setdefault(int(list_no), []).append(halves[page.numbers["list_no"] == list_no])
+                found.setdefault(int(list_no), []).append(halves[there & (page.numbers["list_no"] == list_no)])
+        found = {list_no: parts for list_no, parts in found.items() if any(len(part) for part in parts)}
         return {list_no: _distinct(np.concatenate(parts)) for list_no, parts in found.items()}
 
     def holds_anybody(self, list_no: int) -> bool:
@@ -334,7 +276,7 @@ class Memory:
 
     def open_batches(self, now: datetime) -> tuple[OpenBatch, ...]:
         """The requests that leave somebody uncertain at this moment, in order: in flight, unknown, or a removal that is not done."""
-        rows = read(self.engine, lambda c: c.execute(sa.text(_OPEN.format(held=_held_query(now, {})))).all())
+        rows = read(self.engine, lambda c: c.execute(sa.text(_OPEN.format(held=held_query(now, {})))).all())
         return tuple(OpenBatch(row[0], row[1], row[2], Operation(row[3]), *row[4:]) for row in rows)
 
     # -- persons
@@ -374,18 +316,3 @@ def _distinct(tokens: np.ndarray) -> int:
     """How many different rows an array of tokens in two halves has: sorting numbers is a fraction of what SQL needs to count blobs."""
     ordered = tokens[np.lexsort((tokens[:, 1], tokens[:, 0]))]
     return 1 + int(np.count_nonzero((ordered[1:] != ordered[:-1]).any(axis=1)))
-
-
-def _held_query(now: datetime, news: Mapping[int, str]) -> str:
-    rows = ", ".join(f"({number:d}, '{state}')" for number, state in news.items()) or "(-1, NULL)"
-    at = utc_text(now)
-    # Two thirds of a day are 16 hours. A fill of many batches is refreshed over several nights before, by the batch's number: a sixth of the days.
-    hours = "l.membership_days * 16 - 24 * (m.batch_added % max(1, l.membership_days / 6))"
-    due = f"strftime('%Y-%m-%dT%H:%M:%S', '{at}', '-' || ({hours}) || ' hours') || '{at[19:]}'"
-    silent, later = utc_text(now - SILENCE), _plus_silence("sent_at")
-    return _HELD.format(news=rows, now=at, silent=silent, later=later, due=due, unanswered=_UNANSWERED)
-
-
-def _plus_silence(column: str) -> str:
-    """SQL: this time, and 48 hours, in the same text form."""
-    return f"strftime('%Y-%m-%dT%H:%M:%S', {column}, '+48 hours') || substr({column}, 20)"
