@@ -15,7 +15,7 @@ import pyarrow as pa
 from nestaudience.delta.gates import Gate, Limits, brakes
 from nestaudience.delta.probing import LETS_A_PROBE, PROBE_CODES, first_fill
 from nestaudience.delta.releases import Release, let_through
-from nestaudience.screening.engine import fetch, run_file
+from nestaudience.screening.engine import ask, fetch, run_file
 from nestaudience.screening.rules import Funnel
 from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import NO_MASK, URGENT_MASK, AudienceKey, Reason
@@ -152,7 +152,7 @@ class Delta:
         plan = self.plans[key]
         query = (
             "SELECT digest, account_token, person_token, row_no, signals, again FROM addition WHERE audience_no = $audience "
-            "AND NOT CASE WHEN refresh THEN $stale ELSE $held END ORDER BY place"
+            "AND NOT CASE WHEN refresh THEN $stale ELSE $held END ORDER BY digest"
         )
         values = {"audience": self.screened.number(key), "held": plan.holds_additions, "stale": plan.holds_refresh}
         return fetch(self._engine, query, values)
@@ -190,6 +190,25 @@ class Orders:
 
 
 _NOTHING: Final = Orders()
+_COUNTED: Final = """
+WITH holding AS (
+    SELECT audience_no, count(*) AS held, count(*) FILTER (removing) AS removing
+    FROM (SELECT audience_no, digest, bool_or(removing) AS removing FROM held GROUP BY audience_no, digest) GROUP BY audience_no
+), wanting AS (
+    SELECT audience_no, count(*) AS wanted FROM wanted GROUP BY audience_no
+), leaving AS (
+    SELECT audience_no, count(*) FILTER (is_no) AS noes, count(*) FILTER (NOT is_no AND ordered) AS ordered,
+           count(*) FILTER (NOT is_no AND NOT ordered) AS ordinary, count(*) FILTER (vanished AND NOT is_no AND NOT ordered) AS vanished
+    FROM removal GROUP BY audience_no
+), joining AS (
+    SELECT audience_no, count(*) AS additions, count(*) FILTER (refresh) AS refresh FROM addition GROUP BY audience_no
+)
+SELECT key, coalesce(held, 0), coalesce(wanted, 0), coalesce(noes, 0), coalesce(ordered, 0), coalesce(ordinary, 0), coalesce(additions, 0),
+       coalesce(removing, 0), coalesce(refresh, 0), coalesce(vanished, 0)
+FROM audience LEFT JOIN holding USING (audience_no) LEFT JOIN wanting USING (audience_no) LEFT JOIN leaving USING (audience_no)
+LEFT JOIN joining USING (audience_no) ORDER BY audience_no
+"""
+"""One row an audience: its key, and the counts in the order of `Counts`."""
 
 
 def work_out(
@@ -206,18 +225,7 @@ def work_out(
     engine.execute("SET VARIABLE no_mask = $mask::UBIGINT", {"mask": NO_MASK})
     _give(screened, orders)
     run_file(engine, _PACKAGE, "01_delta.sql")
-    rows = engine.execute(
-        """SELECT au.key, (SELECT count(DISTINCT digest) FROM held h WHERE h.audience_no = au.audience_no),
-                  (SELECT count(*) FROM wanted w WHERE w.audience_no = au.audience_no),
-                  (SELECT count(*) FILTER (is_no) FROM removal r WHERE r.audience_no = au.audience_no),
-                  (SELECT count(*) FILTER (NOT is_no AND ordered) FROM removal r WHERE r.audience_no = au.audience_no),
-                  (SELECT count(*) FILTER (NOT is_no AND NOT ordered) FROM removal r WHERE r.audience_no = au.audience_no),
-                  (SELECT count(*) FROM addition a WHERE a.audience_no = au.audience_no),
-                  (SELECT count(DISTINCT digest) FROM held h WHERE h.audience_no = au.audience_no AND h.removing),
-                  (SELECT count(*) FILTER (refresh) FROM addition a WHERE a.audience_no = au.audience_no),
-                  (SELECT count(*) FILTER (vanished AND NOT is_no AND NOT ordered) FROM removal r WHERE r.audience_no = au.audience_no)
-           FROM audience au ORDER BY au.audience_no"""
-    ).fetchall()
+    rows = ask(engine, _COUNTED)
     plans = {}
     for key, *numbers in rows:
         counts = Counts(*numbers)

@@ -144,8 +144,11 @@ def prepare(folder: Path, changed: float) -> dict[str, Any]:
         for number in range(len(AUDIENCES)):
             rows = fetch(
                 engine,
-                f"""SELECT account_token, person_token, digest FROM wanted WHERE audience_no = $n AND NOT {CHANGED.format(changed=changed)}
-                    UNION ALL SELECT uuid(), uuid(), uuid() FROM wanted WHERE audience_no = $n AND {CHANGED.format(changed=changed)}""",
+                f"""WITH mine AS (
+                        SELECT w.account_token, a.person_token, w.digest, {CHANGED.format(changed=changed).replace("digest", "w.digest")} AS joins
+                        FROM wanted w JOIN answer a USING (subject_no) WHERE w.audience_no = $n)
+                    SELECT account_token, person_token, digest FROM mine WHERE NOT joins
+                    UNION ALL SELECT uuid(), uuid(), uuid() FROM mine WHERE joins""",
                 {"n": number},
             )
             remember(memory, number, rows)
@@ -201,7 +204,8 @@ def ours(folder: Path, _changed: float) -> dict[str, Any]:
     engine_file = open_ledger(folder / "ledger.sqlite", environment=Environment.SANDBOX, origin=ORIGIN, clock=lambda: NOW)
     memory = Memory(engine_file)
     with open_engine(limits()) as engine, ParquetStore(folder).snapshot() as snapshot:
-        numbers = {remote.list_no: n for n, a in enumerate(AUDIENCES) for remote in memory.lists() if remote.audience == a.key}
+        lists = {remote.audience: remote.list_no for remote in memory.lists()}
+        numbers = {lists[audience.key]: number for number, audience in enumerate(AUDIENCES)}
 
         def pages() -> Any:
             yield from read_held(memory, NOW).for_engine(numbers)

@@ -1,25 +1,39 @@
 -- Whom somebody ordered off a list: everybody on a list that is being emptied, and those of whom the first trace on the list is a run that is taken
--- back. No gate on counts or feeds holds them.
+-- back. No gate on counts or feeds holds them. Nearly every night that is nobody, so whoever cannot be meant is left out before the rest is grouped.
 CREATE OR REPLACE TABLE ordered AS
-SELECT audience_no, digest FROM held GROUP BY audience_no, digest
+WITH meant AS (
+    SELECT audience_no, digest FROM held
+    WHERE list_contains(getvariable('emptied'), audience_no) OR held_no IN (SELECT held_no FROM retracted)
+)
+SELECT audience_no, digest FROM held SEMI JOIN meant USING (audience_no, digest) GROUP BY audience_no, digest
 HAVING list_contains(getvariable('emptied'), audience_no) OR arg_min(held_no IN (SELECT held_no FROM retracted), held_no);
 
--- One row a wanted digest: of several eligible accounts with one address, the one with the smallest token stands for it.
+-- One row a wanted digest: of several eligible accounts with one address, the one with the smallest token stands for it. Few share one.
 CREATE OR REPLACE TABLE wanted AS
-SELECT c.audience_no, c.digest, min(c.account_token) AS account_token, arg_min(c.row_no, c.account_token) AS row_no,
-       arg_min(a.person_token, c.account_token) AS person_token, min(c.signals) AS signals
-FROM candidate c JOIN answer a ON a.subject_no = c.subject_no
-WHERE c.mask = 0 AND NOT list_contains(getvariable('emptied'), c.audience_no)
-AND NOT EXISTS (SELECT 1 FROM ordered o WHERE o.audience_no = c.audience_no AND o.digest = c.digest) GROUP BY c.audience_no, c.digest;
+WITH eligible AS (
+    SELECT audience_no, digest, account_token, subject_no, row_no, signals FROM candidate
+    WHERE mask = 0 AND NOT list_contains(getvariable('emptied'), audience_no)
+), shared AS (
+    SELECT audience_no, digest FROM eligible GROUP BY audience_no, digest HAVING count(*) > 1
+)
+SELECT * FROM eligible ANTI JOIN shared USING (audience_no, digest) ANTI JOIN ordered USING (audience_no, digest)
+UNION ALL
+SELECT audience_no, digest, min(account_token), arg_min(subject_no, account_token), arg_min(row_no, account_token), min(signals)
+FROM eligible SEMI JOIN shared USING (audience_no, digest) ANTI JOIN ordered USING (audience_no, digest) GROUP BY audience_no, digest;
 
 -- Additions are measured against what is confirmed or on its way, where everybody is sent once more against what is on its way; who may be there all
 -- the same is only refreshed. While a removal is on its way, or one of which nobody knows the end may still act, an addition could overtake it, and waits.
 CREATE OR REPLACE TABLE addition AS
-SELECT w.*, rank AS place, EXISTS (SELECT 1 FROM held WHERE held.audience_no = w.audience_no AND held.digest = w.digest) AS refresh,
-       coalesce((SELECT max(again) FROM held WHERE held.audience_no = w.audience_no AND held.digest = w.digest), 0) AS again
-FROM (SELECT *, row_number() OVER (PARTITION BY audience_no ORDER BY digest) - 1 AS rank FROM wanted) w
-ANTI JOIN (SELECT audience_no, digest FROM held WHERE (confirmed AND NOT getvariable('resend')) OR in_flight OR removing OR unanswered) h
-ON h.audience_no = w.audience_no AND h.digest = w.digest;
+WITH missing AS (
+    SELECT * FROM wanted ANTI JOIN (
+        SELECT audience_no, digest FROM held WHERE (confirmed AND NOT getvariable('resend')) OR in_flight OR removing OR unanswered
+    ) USING (audience_no, digest)
+), there AS (
+    SELECT audience_no, digest, max(again) AS again FROM held SEMI JOIN missing USING (audience_no, digest) GROUP BY audience_no, digest
+)
+SELECT m.audience_no, m.digest, m.account_token, m.row_no, a.person_token, m.signals, t.digest IS NOT NULL AS refresh, coalesce(t.again, 0) AS again
+FROM missing m JOIN answer a ON a.subject_no = m.subject_no
+LEFT JOIN there t ON t.audience_no = m.audience_no AND t.digest = m.digest;
 
 -- Removals are measured against everything that may be there. A removal is a no if any of its reasons is, if the address was changed, or if it
 -- was under way before; `says_no` is without the last. Where only urgent noes leave, everybody else waits until the list is due.
