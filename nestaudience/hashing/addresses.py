@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -59,7 +61,17 @@ _BY_CATEGORY: Final = {"Cc": Refusal.CONTROL, "Cf": Refusal.FORMAT, "Cs": Refusa
 def normalise_one(text: str, recipient: Recipient) -> str | Refusal:
     """One address by one recipient's rule: the normalised address, or why there is none. The reference for `normalise`."""
     meta = _common_form(text)
-    if isinstance(meta, Refusal) or recipient is Recipient.META:
+    return meta if recipient is Recipient.META else _google_form(meta)
+
+
+def canonical_one(text: str) -> str | Refusal:
+    """One address as the key of its person: Google's form with googlemail.com folded into gmail.com, else Meta's form."""
+    meta = _common_form(text)
+    return _person_form(meta, _google_form(meta))
+
+
+def _google_form(meta: str | Refusal) -> str | Refusal:
+    if isinstance(meta, Refusal):
         return meta
     local, _, domain = meta.partition("@")
     if domain not in GMAIL_DOMAINS:
@@ -68,11 +80,9 @@ def normalise_one(text: str, recipient: Recipient) -> str | Refusal:
     return f"{local}@{domain}" if local else Refusal.EMPTY_LOCAL
 
 
-def canonical_one(text: str) -> str | Refusal:
-    """One address as the key of its person: Google's form with googlemail.com folded into gmail.com, else Meta's form."""
-    google = normalise_one(text, Recipient.GOOGLE)
+def _person_form(meta: str | Refusal, google: str | Refusal) -> str | Refusal:
     if isinstance(google, Refusal):
-        return normalise_one(text, Recipient.META)
+        return meta
     local, _, domain = google.partition("@")
     return f"{local}@gmail.com" if domain in GMAIL_DOMAINS else google
 
@@ -81,12 +91,9 @@ def _common_form(text: str) -> str | Refusal:
     """What both recipients share. All checks look at the final form, so nothing that a mapping makes can slip through."""
     form = unicodedata.normalize("NFC", text.strip(WHITE_SPACE))
     form = unicodedata.normalize("NFC", form.lower())
-    for character in form:
-        if character in WHITE_SPACE:
-            return Refusal.WHITE_SPACE
-        refusal = _BY_CATEGORY.get(unicodedata.category(character))
-        if refusal is not None:
-            return refusal
+    refusal = _refused_character(form)
+    if refusal is not None:
+        return refusal
     if form.count("@") != 1:
         return Refusal.AT_SIGN
     local, _, domain = form.partition("@")
@@ -96,6 +103,19 @@ def _common_form(text: str) -> str | Refusal:
     if domain and len(labels) == 1:
         return Refusal.DOMAIN_WITHOUT_DOT
     return form if all(labels) else Refusal.EMPTY_LABEL
+
+
+def _refused_character(form: str) -> Refusal | None:
+    """What the first character says that no address may have. Most are answered at once: what is printable is no white space, no Cc, Cf or Cs."""
+    if form.isprintable() and " " not in form:
+        return None
+    for character in form:
+        if character in WHITE_SPACE:
+            return Refusal.WHITE_SPACE
+        refusal = _BY_CATEGORY.get(unicodedata.category(character))
+        if refusal is not None:
+            return refusal
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,45 +136,57 @@ class Normalised:
 def normalise(addresses: Addresses) -> Normalised:
     """A column of addresses by every recipient's rule. Bytes that are not UTF-8 are refused like any other bad address."""
     column = addresses.reveal()
-    is_ascii = pc.string_is_ascii(column)
-    meta, google, canonical = _ascii_forms(pc.if_else(is_ascii, column, None))
-    other = pc.fill_null(pc.invert(is_ascii), fill_value=False)
-    if pc.any(other).as_py():
-        rows = _other_forms(column.filter(other))
-        meta, google, canonical = (
-            pc.replace_with_mask(form, other, values) for form, values in zip((meta, google, canonical), rows, strict=True)
-        )
-    return Normalised({Recipient.META: Addresses(meta), Recipient.GOOGLE: Addresses(google)}, Addresses(canonical))
+    lower = pc.ascii_lower(pc.ascii_trim(column, characters=_ASCII_WHITE_SPACE))
+    good = _flags(pc.match_substring_regex(lower, _ASCII_FORM))
+    other = _flags(pc.invert(pc.string_is_ascii(column)))
+    rest = _other_forms(column.filter(pa.array(other)))
+    google, canonical = [(other, rest[1])], [(other, rest[2])]
+    for domain in GMAIL_DOMAINS:
+        folds = good & _flags(pc.ends_with(lower, f"@{domain}"))
+        sent, person = _mailbox_forms(lower.filter(pa.array(folds)), domain)
+        google.append((folds, sent))
+        canonical.append((folds, person))
+    meta, google_form, person_form = (_placed(lower, good, parts) for parts in ([(other, rest[0])], google, canonical))
+    forms = {Recipient.META: Addresses(meta), Recipient.GOOGLE: Addresses(google_form)}
+    return Normalised(forms, Addresses(person_form))
 
 
 _ASCII_WHITE_SPACE: Final = " \t\n\v\f\r"
 _PLAIN: Final = r"\x21-\x2d\x2f-\x3f\x41-\x7e"
 """Printable ASCII without the space, the dot and the at sign."""
+_Flags = npt.NDArray[np.bool_]
 _ASCII_FORM: Final = rf"\A[.{_PLAIN}]+@[{_PLAIN}]+(?:\.[{_PLAIN}]+)+\z"
 
 
-def _ascii_forms(column: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
-    """Meta's, Google's and the canonical form of ASCII addresses. On ASCII, NFC changes nothing and Cf is empty."""
-    lower = pc.ascii_lower(pc.ascii_trim(column, characters=_ASCII_WHITE_SPACE))
-    meta = pc.if_else(pc.match_substring_regex(lower, _ASCII_FORM), lower, None)
-    at_googlemail = pc.ends_with(meta, "@googlemail.com")
-    folds = pc.fill_null(pc.or_(pc.ends_with(meta, "@gmail.com"), at_googlemail), fill_value=False)
-    mailbox = meta.filter(folds)
-    local = pc.replace_substring(pc.replace_substring_regex(mailbox, "[+@].*", ""), ".", "")
+def _flags(column: pa.BooleanArray) -> _Flags:
+    flags: _Flags = pc.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False)
+    return flags
+
+
+def _mailbox_forms(mailboxes: pa.StringArray, domain: str) -> tuple[pa.StringArray, pa.StringArray]:
+    """Google's and the canonical form of ASCII addresses at one of Gmail's domains."""
+    written = pc.utf8_slice_codeunits(mailboxes, 0, -len(domain) - 1)
+    local = pc.replace_substring(pc.list_element(pc.split_pattern(written, "+", max_splits=1), 0), ".", "")
     local = pc.if_else(pc.equal(local, ""), None, local)
-    domain = pc.if_else(at_googlemail.filter(folds), "googlemail.com", "gmail.com")
-    google = pc.binary_join_element_wise(local, domain, "@")
-    person = pc.coalesce(pc.binary_join_element_wise(local, "gmail.com", "@"), mailbox)
-    return meta, pc.replace_with_mask(meta, folds, google), pc.replace_with_mask(meta, folds, person)
+    person = pc.coalesce(pc.binary_join_element_wise(local, "gmail.com", "@"), mailboxes)
+    return pc.binary_join_element_wise(local, domain, "@"), person
+
+
+def _placed(lower: pa.StringArray, good: _Flags, parts: list[tuple[_Flags, pa.StringArray]]) -> pa.StringArray:
+    """The lower-case addresses where they are good, with each part's values in its rows; null elsewhere."""
+    places, none, end = np.arange(len(lower), dtype=np.int32), ~good, len(lower)
+    for rows, values in parts:
+        places[rows] = np.arange(end, end + len(values), dtype=np.int32)
+        none[rows] = False
+        end += len(values)
+    return pa.concat_arrays([lower, *(values for _, values in parts)]).take(pa.array(places, mask=none))
 
 
 def _other_forms(column: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
-    """The same three forms for addresses that are not ASCII, by the reference, row by row."""
-    texts = [_decoded(raw) for raw in column.cast(pa.binary()).to_pylist()]
-    meta = [normalise_one(text, Recipient.META) for text in texts]
-    google = [normalise_one(text, Recipient.GOOGLE) for text in texts]
-    canonical = [canonical_one(text) for text in texts]
-    return _as_column(meta), _as_column(google), _as_column(canonical)
+    """Meta's, Google's and the canonical form of addresses that are not ASCII, by the reference, row by row."""
+    meta = [_common_form(_decoded(raw)) for raw in column.cast(pa.binary()).to_pylist()]
+    google = [_google_form(form) for form in meta]
+    return _as_column(meta), _as_column(google), _as_column([_person_form(*forms) for forms in zip(meta, google, strict=True)])
 
 
 def _decoded(raw: bytes) -> str:

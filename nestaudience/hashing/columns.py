@@ -51,8 +51,8 @@ class HashedColumns:
 def hash_addresses(
     addresses: Addresses, tokens: Tokens, recipients: Iterable[Recipient], kept: tuple[Tokens, ...] = ()
 ) -> HashedColumns:
-    """Normalise, digest and tokenise one batch of addresses for these recipients, and by the keys of what is kept. Raises `TryAgain` when the engine
-    fails.
+    """Normalise, digest and tokenise one batch of addresses for these recipients, and by the keys of what is kept. Raises `MustStop` when a
+    hash is wrong (`kernel`).
     """
     normalised = normalise(addresses)
     read = pc.is_valid(addresses.reveal())

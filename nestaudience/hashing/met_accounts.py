@@ -12,10 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nestaudience.hashing.kernel import FEW_ROWS, lookup_numbers
+from nestaudience.hashing.kernel import lookup_numbers
 from nestaudience.hashing.tokens import TOKEN_TYPE, Tokens
 
 MOST_IDS: Final = 1 << 24
+FEW_ROWS: Final = 256
+"""So many ids are hashed: gathering what was met takes longer."""
 MOST_BYTES: Final = 1 << 30
 """Of the text of all ids together."""
 

@@ -22,7 +22,7 @@ class Tokens:
 
     The label keeps the kinds apart, so that an account id that looks like an address never gives that person's token. The index
     key has at least 32 bytes (`ValueError`); it is in no text that this object gives, and the object cannot be pickled or
-    copied. Every method raises `TypeError` for a column of another type, and `TryAgain` when the engine fails.
+    copied. Every method raises `TypeError` for a column of another type, and `MustStop` when a hash is wrong (`kernel`).
     """
 
     __slots__ = ("__index_key",)

@@ -1,4 +1,4 @@
-"""The hash kernel against published vectors and the standard library, and inside a stream that another DuckDB reads."""
+"""The hash kernel against published vectors and the standard library, at every width it can have, and inside a stream that DuckDB reads."""
 
 import hashlib
 import hmac
@@ -9,10 +9,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
+import stringzilla
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestaudience.errors import TryAgain
+from nestaudience.errors import MustStop
 from nestaudience.hashing import kernel
 
 FIPS_180 = [
@@ -50,6 +51,8 @@ RFC_4231 = [
         "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
     ),
 ]
+FEW_ROWS = 256
+"""More than the processor hashes side by side, and fewer than a slice."""
 VALUES = st.lists(st.none() | st.binary(max_size=200), max_size=60)
 
 
@@ -61,7 +64,7 @@ def sha256(value: bytes) -> bytes:
     return hashlib.sha256(value).digest()
 
 
-@pytest.mark.parametrize("more", [0, kernel.FEW_ROWS])
+@pytest.mark.parametrize("more", [0, FEW_ROWS])
 def test_fips_180_examples(more: int) -> None:
     examples = [*FIPS_180, *FIPS_180[:1] * more]
     hashed = kernel.sha256_column(pa.array([message for message, _ in examples], pa.binary()))
@@ -69,7 +72,7 @@ def test_fips_180_examples(more: int) -> None:
     assert hashed.type == pa.binary(32)
 
 
-@pytest.mark.parametrize("rows", [1, kernel.FEW_ROWS + 1])
+@pytest.mark.parametrize("rows", [1, FEW_ROWS + 1])
 @pytest.mark.parametrize(("key", "data", "expected"), RFC_4231)
 def test_rfc_4231_vectors(key: bytes, data: bytes, expected: str, rows: int) -> None:
     hashed = kernel.hmac_column(key, pa.array([data] * rows, pa.binary()), size=len(expected) // 2)
@@ -80,13 +83,8 @@ def test_rfc_4231_vectors(key: bytes, data: bytes, expected: str, rows: int) -> 
 @pytest.mark.parametrize("length", [63, 64, 65])
 def test_a_key_as_long_as_a_block_is_used_as_it_is_and_a_longer_one_is_hashed_first(length: int) -> None:
     key = bytes(range(length))
-    for rows in (1, kernel.FEW_ROWS + 1):
+    for rows in (1, FEW_ROWS + 1):
         assert kernel.hmac_column(key, pa.array(["a"] * rows), 32).to_pylist() == [hmac.digest(key, b"a", "sha256")] * rows
-
-
-def test_a_piece_of_the_engines_result_that_starts_later_is_read_from_its_start() -> None:
-    text = pa.chunked_array([pa.array(["00", "01", "02"]).slice(1), pa.array([], pa.string()), pa.array(["ff"])])
-    assert kernel._unhexed(text, 3, 1).tolist() == [[1], [2], [255]]
 
 
 @settings(max_examples=150, deadline=None)
@@ -94,7 +92,7 @@ def test_a_piece_of_the_engines_result_that_starts_later_is_read_from_its_start(
 def test_any_bytes_hash_as_the_standard_library_does(
     values: list[bytes | None], many: bool, key: bytes, label: bytes, size: int, start: int
 ) -> None:
-    values = values * (kernel.FEW_ROWS // max(1, len(values)) * 2) if many else values
+    values = values * (FEW_ROWS // max(1, len(values)) * 2) if many else values
     column = pa.array(values, pa.binary()).slice(start)
     values = values[start:]
     assert kernel.sha256_column(column).to_pylist() == reference(values, sha256)
@@ -106,14 +104,14 @@ def test_any_bytes_hash_as_the_standard_library_does(
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.none() | st.text(max_size=20), max_size=30))
 def test_text_is_hashed_as_utf_8(texts: list[str | None]) -> None:
-    many = texts * (kernel.FEW_ROWS // max(1, len(texts)) * 2)
+    many = texts * (FEW_ROWS // max(1, len(texts)) * 2)
     for column in (texts, many):
         expected = reference([None if text is None else text.encode() for text in column], sha256)
         assert kernel.sha256_column(pa.array(column, pa.string())).to_pylist() == expected
 
 
-@pytest.mark.parametrize("rows", [kernel.FEW_ROWS - 1, kernel.FEW_ROWS, kernel.FEW_ROWS + 1])
-def test_a_few_rows_and_one_more_give_the_same(rows: int) -> None:
+@pytest.mark.parametrize("rows", [FEW_ROWS - 1, FEW_ROWS, FEW_ROWS + 1])
+def test_a_null_in_front_moves_nobody(rows: int) -> None:
     values = [None, *(b"%d" % row for row in range(rows))]
     column = pa.array(values, pa.binary())
     assert kernel.sha256_column(column).to_pylist() == reference(values, sha256)
@@ -156,29 +154,46 @@ def test_other_types_and_sizes_are_refused() -> None:
         kernel.sha256_blocks(np.zeros((2, 4), dtype=np.int64))
 
 
-def test_the_engine_cannot_spill_or_reach_anything() -> None:
-    engine = kernel.Engine()
-    connection = engine._connection
-    assert connection.sql("SELECT current_setting('temp_directory')").fetchone() == ("",)
-    for query in (
-        "SET temp_directory = '/tmp/x'",
-        "SET enable_external_access = true",
-        "COPY (SELECT 1) TO 'x.csv'",
-        "ATTACH 'x.db'",
-    ):
-        with pytest.raises(duckdb.Error):
-            connection.execute(query)
-    engine.close()
+@pytest.fixture
+def as_wide_as() -> Iterator[Callable[[tuple[str, ...]], None]]:
+    """Makes this processor one that can do less, until the test ends."""
+    all_of_them = tuple(stringzilla.__capabilities__)
+    yield stringzilla.reset_capabilities
+    stringzilla.reset_capabilities(all_of_them)
 
 
-def test_a_failing_engine_asks_to_try_again_and_says_nothing_of_the_values() -> None:
-    engine = kernel.Engine()
-    engine.close()
-    with pytest.raises(TryAgain) as caught:
-        engine.evaluate(pa.table({"x": [b"anna@example.se"]}), duckdb.ColumnExpression("x"))
-    assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None
+@pytest.mark.parametrize("last", range(len(stringzilla.__capabilities__)))
+def test_every_processor_makes_the_same(last: int, as_wide_as: Callable[[tuple[str, ...]], None]) -> None:
+    """Without wide registers and without SHA instructions: what this processor has, one after the other."""
+    as_wide_as(tuple(stringzilla.__capabilities__)[: last + 1])
+    kernel._prove.__wrapped__()
+    values = [b"%d" % row * (row % 40) for row in range(2000)]
+    assert kernel.sha256_column(pa.array(values, pa.binary())).to_pylist() == reference(values, sha256)
+    tokens = kernel.hmac_column(b"key", pa.array(values, pa.binary()), 32, label=b"a|").to_pylist()
+    assert tokens == reference(values, lambda value: hmac.digest(b"key", b"a|" + value, "sha256"))
+
+
+@pytest.mark.parametrize("where", [0, -1])
+def test_a_digest_that_stands_in_the_wrong_row_stops_everything(where: int) -> None:
+    values = pa.array([b"anna@example.se", b"bo@example.se", b"cilla@example.se"], pa.binary())
+    right = kernel._sha256_rows(values)
+    kernel._watch(values, right, sha256)
+    moved = right.copy()
+    moved[where] = right[1]
+    with pytest.raises(MustStop) as caught:
+        kernel._watch(values, moved, sha256)
+    assert caught.value.code == "hashing_wrong"
     assert "anna" not in str(caught.value)
+
+
+def test_what_is_null_has_no_digest_underneath() -> None:
+    """Whoever reads the bytes and forgets to look for null must not find a digest of what was refused."""
+    hidden = pa.array(["anna@example.se", "bo@example.se"])
+    column = pa.StringArray.from_buffers(2, hidden.buffers()[1], hidden.buffers()[2], pa.py_buffer(b"\x02"))
+    assert column.to_pylist() == [None, "bo@example.se"]
+    for hashed in (kernel.sha256_column(column), kernel.hmac_column(b"key", column)):
+        assert not kernel.rows_of(hashed)[0].any()
+        assert kernel.rows_of(hashed)[1].any()
 
 
 def scanned_through_the_kernel(batches: int, rows: int) -> list[str]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestaudience.hashing.kernel import FEW_ROWS, lookup_numbers
-from nestaudience.hashing.met_accounts import MetAccounts
+from nestaudience.hashing.kernel import lookup_numbers
+from nestaudience.hashing.met_accounts import FEW_ROWS, MetAccounts
 from nestaudience.hashing.tokens import TOKEN_TYPE, Tokens
 
 TOKENS = Tokens(b"an index key of thirty-two bytes")
