@@ -17,6 +17,7 @@ in two ways would be two people, and normalising twice would not be the same as 
 """
 
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -137,15 +138,17 @@ def normalise(addresses: Addresses) -> Normalised:
     """A column of addresses by every recipient's rule. Bytes that are not UTF-8 are refused like any other bad address."""
     column = addresses.reveal()
     lower = pc.ascii_lower(pc.ascii_trim(column, characters=_ASCII_WHITE_SPACE))
-    good = _flags(pc.match_substring_regex(lower, _ASCII_FORM))
+    matching = _beside.submit(pc.match_substring_regex, lower, _ASCII_FORM)  # as long as all the rest
     other = _flags(pc.invert(pc.string_is_ascii(column)))
     rest = _other_forms(column.filter(pa.array(other)))
     google, canonical = [(other, rest[1])], [(other, rest[2])]
     for domain in GMAIL_DOMAINS:
-        folds = good & _flags(pc.ends_with(lower, f"@{domain}"))
+        folds = _flags(pc.ends_with(lower, f"@{domain}"))
+        folds &= ~other
         sent, person = _mailbox_forms(lower.filter(pa.array(folds)), domain)
         google.append((folds, sent))
         canonical.append((folds, person))
+    good = _flags(matching.result()) | other
     meta, google_form, person_form = (_placed(lower, good, parts) for parts in ([(other, rest[0])], google, canonical))
     forms = {Recipient.META: Addresses(meta), Recipient.GOOGLE: Addresses(google_form)}
     return Normalised(forms, Addresses(person_form))
@@ -155,6 +158,7 @@ _ASCII_WHITE_SPACE: Final = " \t\n\v\f\r"
 _PLAIN: Final = r"\x21-\x2d\x2f-\x3f\x41-\x7e"
 """Printable ASCII without the space, the dot and the at sign."""
 _Flags = npt.NDArray[np.bool_]
+_beside: Final = ThreadPoolExecutor(1, "normalise")
 _ASCII_FORM: Final = rf"\A[.{_PLAIN}]+@[{_PLAIN}]+(?:\.[{_PLAIN}]+)+\z"
 
 
@@ -173,13 +177,12 @@ def _mailbox_forms(mailboxes: pa.StringArray, domain: str) -> tuple[pa.StringArr
 
 
 def _placed(lower: pa.StringArray, good: _Flags, parts: list[tuple[_Flags, pa.StringArray]]) -> pa.StringArray:
-    """The lower-case addresses where they are good, with each part's values in its rows; null elsewhere."""
-    places, none, end = np.arange(len(lower), dtype=np.int32), ~good, len(lower)
+    """The lower-case addresses, with each part's values in its rows; null where they are not good."""
+    places, end = np.arange(len(lower), dtype=np.int32), len(lower)
     for rows, values in parts:
         places[rows] = np.arange(end, end + len(values), dtype=np.int32)
-        none[rows] = False
         end += len(values)
-    return pa.concat_arrays([lower, *(values for _, values in parts)]).take(pa.array(places, mask=none))
+    return pa.concat_arrays([lower, *(values for _, values in parts)]).take(pa.array(places, mask=~good))
 
 
 def _other_forms(column: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:

@@ -29,7 +29,7 @@ SLICE_ROWS: Final = 16_384
 """The most values that are handed over at once: the state of each takes a hundred bytes."""
 
 _NOTHING: Final = pa.scalar(b"", pa.binary())
-_Many = Callable[[pa.BinaryArray], Bytes2D]
+_Many = Callable[[pa.BinaryArray, Bytes2D], None]
 _One = Callable[[bytes], bytes]
 
 
@@ -56,8 +56,8 @@ def hmac_column(key: bytes, column: pa.Array, size: int = 16, *, label: bytes = 
         raise ValueError("an HMAC-SHA-256 is cut to 1-32 bytes")
     before = pa.scalar(label, pa.binary())
 
-    def many(values: pa.BinaryArray) -> Bytes2D:
-        return _hmac_rows(key, pc.binary_join_element_wise(before, values, _NOTHING))
+    def many(values: pa.BinaryArray, out: Bytes2D) -> None:
+        _hmac_rows(key, pc.binary_join_element_wise(before, values, _NOTHING), out)
 
     return _over(column, size, many, lambda value: _hmac_one(key, label + value))
 
@@ -92,22 +92,30 @@ def _fixed(rows: Bytes2D, valid: pa.Buffer | None) -> pa.FixedSizeBinaryArray:
 
 
 def _over(column: pa.Array, width: int, many: _Many, one: _One) -> pa.FixedSizeBinaryArray:
-    """Hash every value that is not null by `many`, slice by slice, and keep the first `width` bytes of each; `one` says what is right."""
+    """Hash every value that is not null by `many`, slice by slice, and keep `width` bytes of each; `one` says what is right."""
     kind = column.type
     if not (pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind)):
         raise TypeError("only columns of text or bytes can be hashed")
     _prove()
-    hashed = np.empty((len(column), width), dtype=np.uint8)
+    hashed, spare = _matrix(len(column), width), _matrix(min(len(column), SLICE_ROWS), DIGEST_BYTES)
     for start in range(0, len(column), SLICE_ROWS):
         values = _at_its_start(column.slice(start, SLICE_ROWS).cast(pa.binary()))
-        made = many(values)
+        rows = hashed[start : start + len(values)]
+        made = rows if width == DIGEST_BYTES else spare[: len(values)]
+        many(values, made)
         _watch(values, made, one)
-        hashed[start : start + len(values)] = made[:, :width]
+        if width < DIGEST_BYTES:
+            rows[:] = made[:, :width]
     if not column.null_count:
         return _fixed(hashed, None)
     valid = pc.is_valid(column)
     hashed[~valid.to_numpy(zero_copy_only=False)] = 0
     return _fixed(hashed, valid.buffers()[1])
+
+
+def _matrix(rows: int, width: int) -> Bytes2D:
+    """Room for digests, from Arrow's pool: numpy would ask the system for new pages each time, which takes as long as hashing does."""
+    return np.frombuffer(pa.allocate_buffer(rows * width), dtype=np.uint8).reshape(rows, width)
 
 
 def _at_its_start(values: pa.BinaryArray) -> pa.BinaryArray:
@@ -118,16 +126,12 @@ def _at_its_start(values: pa.BinaryArray) -> pa.BinaryArray:
     )
 
 
-def _sha256_rows(values: pa.BinaryArray) -> Bytes2D:
-    out = np.empty((len(values), DIGEST_BYTES), dtype=np.uint8)
+def _sha256_rows(values: pa.BinaryArray, out: Bytes2D) -> None:
     stringzilla.Sha256s(len(values)).update(stringzilla.Strs(values, view=True)).digest(out=out)
-    return out
 
 
-def _hmac_rows(key: bytes, values: pa.BinaryArray) -> Bytes2D:
-    out = np.empty((len(values), DIGEST_BYTES), dtype=np.uint8)
+def _hmac_rows(key: bytes, values: pa.BinaryArray, out: Bytes2D) -> None:
     stringzilla.hmac_sha256(key, stringzilla.Strs(values, view=True), out=out)
-    return out
 
 
 def _sha256_one(value: bytes) -> bytes:
@@ -151,5 +155,8 @@ def _prove() -> None:
     values = [bytes([length % 256]) * length for length in lengths]
     column, key = pa.array(values, pa.binary()), bytes(range(DIGEST_BYTES))
     right = b"".join([*map(_sha256_one, values), *(_hmac_one(key, value) for value in values)])
-    if _sha256_rows(column).tobytes() + _hmac_rows(key, column).tobytes() != right:
+    made = _matrix(2 * len(values), DIGEST_BYTES)
+    _sha256_rows(column, made[: len(values)])
+    _hmac_rows(key, column, made[len(values) :])
+    if made.tobytes() != right:
         raise MustStop("hashing_wrong", "hashing.kernel", "send nothing from this machine: what it makes is not SHA-256")

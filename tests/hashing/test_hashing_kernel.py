@@ -176,7 +176,7 @@ def test_every_processor_makes_the_same(last: int, as_wide_as: Callable[[tuple[s
 @pytest.mark.parametrize("where", [0, -1])
 def test_a_digest_that_stands_in_the_wrong_row_stops_everything(where: int) -> None:
     values = pa.array([b"anna@example.se", b"bo@example.se", b"cilla@example.se"], pa.binary())
-    right = kernel._sha256_rows(values)
+    right = kernel.rows_of(kernel.sha256_column(values))
     kernel._watch(values, right, sha256)
     moved = right.copy()
     moved[where] = right[1]
