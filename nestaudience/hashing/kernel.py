@@ -62,15 +62,6 @@ def hmac_column(key: bytes, column: pa.Array, size: int = 16, *, label: bytes = 
     return _over(column, size, many, lambda value: _hmac_one(key, label + value))
 
 
-def lookup_numbers(column: pa.StringArray) -> npt.NDArray[np.uint64]:
-    """A number for each text by which to look it up within this process, well spread. It is no digest: others may share it, and it hides nothing.
-
-    A null has a number as well. Raises as `sha256_column`.
-    """
-    numbers = np.ascontiguousarray(rows_of(sha256_column(column))[:, :8]).view(np.uint64)
-    return numbers.reshape(len(column))
-
-
 def column_of(rows: Bytes2D) -> pa.FixedSizeBinaryArray:
     """A matrix of bytes [n, width] as a `fixed_size_binary[width]` column without nulls, without a copy where it can be."""
     if rows.ndim != 2 or rows.dtype != np.uint8:

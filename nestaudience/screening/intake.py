@@ -19,7 +19,6 @@ from nestaudience.customers.port import MOMENT, Sheet, Snapshot
 from nestaudience.errors import MustStop, NestAudienceError
 from nestaudience.hashing.columns import hash_addresses
 from nestaudience.hashing.digests import DIGEST_TYPE, Digests
-from nestaudience.hashing.met_accounts import MetAccounts
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.screening.engine import TOKEN, ask, run_file, tokens_to_uuid
 from nestaudience.screening.recall import Aliases, Recall
@@ -70,7 +69,6 @@ class Intake:
     ) -> None:
         self._connection = connection
         self._tokens = tokens
-        self._accounts = MetAccounts(tokens)
         self._recipients = recipients
         self._progress = progress
         self._rows = 0
@@ -90,7 +88,7 @@ class Intake:
         if addresses is None:
             raise TypeError("a sheet of accounts has addresses")
         hashed = hash_addresses(addresses, self._tokens, self._recipients, self.aliases.keys)
-        account_token = self._accounts.meet(facts.column("account_id"))
+        account_token = self._tokens.of_accounts(facts.column("account_id"))
         self.aliases.accounts(facts.column("account_id"), account_token)
         read = pc.fill_null(pc.equal(facts.column("email_read"), "1"), False)  # noqa: FBT003 (a value, not a switch)
         places = pc.cast(pc.cumulative_sum(pc.cast(read, pa.int64())), pa.int64())
@@ -131,7 +129,7 @@ class Intake:
             ids = sheet.facts.column("account_id")
             self._note_sources(sheet)
             hashed = hash_addresses(sheet.addresses, self._tokens, (), self.aliases.keys)
-            kept, accounts = self.aliases.people(hashed.kept_tokens, hashed.person_token), self._accounts.again(ids)
+            kept, accounts = self.aliases.people(hashed.kept_tokens, hashed.person_token), self._tokens.of_accounts(ids)
             self.aliases.accounts(ids, accounts)
             alone = [pc.if_else(pc.is_null(ids), column, pa.scalar(None, TOKEN)) for column in (hashed.person_token, kept)]
             columns = zip(("account_token", "address_token", "kept_token"), (accounts, *alone), strict=True)
@@ -145,7 +143,7 @@ class Intake:
         for sheet in sheets:
             ids = sheet.facts.column("account_id")
             self._note_sources(sheet)
-            token = self._accounts.again(ids)
+            token = self._tokens.of_accounts(ids)
             self.aliases.accounts(ids, token)
             columns = {"account_token": tokens_to_uuid(token)} | _facts_of(sheet, names)
             for look in lookups:
@@ -211,13 +209,17 @@ class Intake:
         return pa.table({"name": pa.array(sorted(name for name in names if name is not None), pa.string())})
 
     def people(self) -> People:
-        """The people read so far."""
-        ids = pa.concat_arrays(self._account_ids) if self._account_ids else pa.array([], pa.string())
-        digests = {
-            recipient: Digests(pa.concat_arrays(parts) if parts else pa.array([], DIGEST_TYPE), recipient)
-            for recipient, parts in self._digests.items()
-        }
+        """The people read so far, handed over: they are let go here piece by piece, so that nobody is in memory twice for long."""
+        ids = _joined(self._account_ids, pa.string())
+        digests = {recipient: Digests(_joined(parts, DIGEST_TYPE), recipient) for recipient, parts in self._digests.items()}
         return People(ids, digests)
+
+
+def _joined(parts: list[pa.Array], kind: pa.DataType) -> pa.Array:
+    """One column of the parts, which are taken out of their list."""
+    whole = pa.concat_arrays(parts) if parts else pa.array([], kind)
+    parts.clear()
+    return whole
 
 
 def _facts_of(sheet: Sheet, names: tuple[str, ...]) -> dict[str, pa.Array]:

@@ -222,11 +222,12 @@ def screen(
     _register(connection, "source", intake.sources(), _SOURCE_SCHEMA)
     ask(connection, _LABELS)
     _register(connection, "older_alias", intake.aliases.table(), ALIAS_SCHEMA)
+    people = intake.people()
     older = (known.noes.num_rows if known else 0) + (recall.rows.num_rows if recall else 0)
     for step in _STEPS:
         if older or step != _RECALLED:
             run_file(connection, _PACKAGE, step)
-    return Screened(connection, wanted, intake.people(), dict(intake.counts), now)
+    return Screened(connection, wanted, people, dict(intake.counts), now)
 
 
 def _register(
