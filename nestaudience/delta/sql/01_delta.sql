@@ -45,11 +45,13 @@ WITH overtaken AS (
     JOIN held later ON later.audience_no = o.audience_no AND later.digest = o.digest AND later.held_no > o.held_no
     WHERE NOT later.owed AND NOT later.removing
 ), lost AS (
-    SELECT * FROM (SELECT * REPLACE (owed AND held_no NOT IN (SELECT held_no FROM overtaken) AS owed) FROM held WHERE NOT removing) h
-    WHERE (owed AND NOT getvariable('read_whole'))
-       OR NOT EXISTS (SELECT 1 FROM wanted w WHERE w.audience_no = h.audience_no AND w.digest = h.digest)
+    SELECT * FROM held ANTI JOIN wanted USING (audience_no, digest) WHERE NOT removing
+    UNION ALL
+    SELECT * FROM held SEMI JOIN wanted USING (audience_no, digest)
+    WHERE NOT removing AND owed AND NOT getvariable('read_whole') AND held_no NOT IN (SELECT held_no FROM overtaken)
 ), judged AS (
-    SELECT l.*, CASE WHEN au.recipient = 'google' THEN a.google ELSE a.meta END
+    SELECT l.* REPLACE (owed AND held_no NOT IN (SELECT held_no FROM overtaken) AS owed),
+           CASE WHEN au.recipient = 'google' THEN a.google ELSE a.meta END
                 | flag(au.uses_orders, a.analysis) AS mask,
            NOT a.gone AND coalesce(CASE WHEN au.recipient = 'google' THEN a.digest_google ELSE a.digest_meta END <> l.digest, false) AS moved
     FROM lost l JOIN audience au USING (audience_no)
