@@ -49,8 +49,8 @@ STEPS: Final = {
 STORE: Final = """
 INSERT INTO shop_account
 WITH RECURSIVE r(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM r WHERE n + 1 < {accounts})
-SELECT 'a' || n, 'computime', 'active', 'private', 'person' || n || '@example' || (n % 1000) || '.se', 'account', '{old}', NULL, 'SE', 1940 + (n % 60),
-       0, 0, '{old}', '{now}', '{old}', 0, NULL FROM r;
+SELECT 'a' || n, 'computime', 'active', 'private', 'person' || n || '@example' || (n % 1000) || '.se', 'account', '{old}', NULL, 'SE',
+       1940 + (n % 60), 0, 0, '{old}', '{now}', '{old}', 0, NULL FROM r;
 INSERT INTO shop_consent_log
 SELECT 'e' || account_id, account_id, 'computime', 'ad_matching', '*', 'grant', '{later}', '{later}', 'web_account_settings', NULL, 1, 'ads-2025-09'
 FROM shop_account;

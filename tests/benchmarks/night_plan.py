@@ -49,8 +49,7 @@ CHANGED: Final = "hash(digest::VARCHAR) % 1000000 < {changed} * 500000"
 """Of those who are wanted tonight, the ones who were not on the list last night; as many others were."""
 
 LAST_NIGHT: Final = """
-COPY (SELECT segment_code, controller_id, recipient, digest FROM listed WHERE NOT joins
-      UNION ALL SELECT segment_code, controller_id, recipient, unhex(sha256(digest)) FROM listed WHERE joins)
+COPY (SELECT segment_code, controller_id, recipient, CASE WHEN {joins} THEN unhex(sha256(digest)) ELSE digest END AS digest FROM listed)
 TO '{folder}/last_night.parquet' (FORMAT parquet)
 """
 DELTA_BY_HAND: Final = """
@@ -131,10 +130,7 @@ def prepare(folder: Path, changed: float) -> dict[str, Any]:
     """Last night's lists: for the query in a Parquet file, for us in a ledger."""
     with duckdb.connect(":memory:", config=settings()) as engine:
         engine.execute(BY_HAND.format(folder=folder))
-        engine.execute(
-            f"ALTER TABLE listed ADD COLUMN joins BOOLEAN; UPDATE listed SET joins = {CHANGED.format(changed=changed)}"
-        )
-        engine.execute(LAST_NIGHT.format(folder=folder))
+        engine.execute(LAST_NIGHT.format(folder=folder, joins=CHANGED.format(changed=changed)))
     for path in folder.glob("ledger.sqlite*"):
         path.unlink()
     memory = Memory(open_ledger(folder / "ledger.sqlite", environment=Environment.SANDBOX, origin=ORIGIN, clock=lambda: NOW))

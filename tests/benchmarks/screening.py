@@ -4,7 +4,7 @@
     .venv/bin/python -m tests.benchmarks.screening --accounts 1000000     # smaller; the events grow with it
 
 The store is a directory of Parquet files, made by the engine from a seed: three companies, three events an account, a tenth of them withdrawals, one
-right exercised by every hundredth, 20 segments of a twentieth each. The query by hand is measured twice: over the very tables that the rules judge
+right exercised by every tenth, 20 segments of a twentieth each. The query by hand is measured twice: over the very tables that the rules judge
 (tokens and times, in the same engine), and from the files to the digests of everybody on each list, as the whole of our side is, in a process of its
 own. Prints one JSON document: seconds by step (medians), the two ratios, and the peak memory of each process.
 """
@@ -55,11 +55,11 @@ COPY (SELECT 'e' || n AS event_id, 'a' || (n * 7919 % $accounts) AS account_id, 
              CASE n % 3 WHEN 0 THEN 'prefs' WHEN 1 THEN 'checkout' ELSE 'banner' END AS source, n AS source_seq, n % 50 <> 9 AS confirmed,
              'text-1' AS text_version
       FROM range(3 * $accounts) r(n)) TO '{folder}/consent_event.parquet' (FORMAT parquet);
-COPY (SELECT 'r' || n AS event_id, 'a' || (n * 100) AS account_id, NULL::VARCHAR AS email, 'c' || (1 + (n * 100) % 3) AS controller_id,
+COPY (SELECT 'r' || n AS event_id, 'a' || (n * 10) AS account_id, NULL::VARCHAR AS email, 'c' || (1 + (n * 10) % 3) AS controller_id,
              CASE n % 4 WHEN 0 THEN 'object' WHEN 1 THEN 'restrict' WHEN 2 THEN 'erase' ELSE 'lift_objection' END AS action, '*' AS purpose,
              TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_seconds(n) AS occurred_at, TIMESTAMPTZ '2026-01-01 00:00:10+00' + to_seconds(n) AS recorded_at,
              'prefs' AS source, NULL::BIGINT AS source_seq, NULL::VARCHAR AS case_id
-      FROM range($accounts // 100) r(n)) TO '{folder}/rights_event.parquet' (FORMAT parquet);
+      FROM range($accounts // 10) r(n)) TO '{folder}/rights_event.parquet' (FORMAT parquet);
 COPY (SELECT 's' || s AS segment_code, 'c' || (1 + n % 3) AS controller_id, 'a' || n AS account_id,
              TIMESTAMPTZ '2025-06-01 00:00:00+00' AS oldest_order_at, NULL::TIMESTAMPTZ AS oldest_site_at, NULL::BOOLEAN AS consented_when_collected
       FROM range($accounts) r(n), range({segments}) t(s) WHERE (n // 3) % {segments} = s) TO '{folder}/segment_member.parquet' (FORMAT parquet);
