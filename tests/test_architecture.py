@@ -132,6 +132,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sampling": WORDS
     | STORE
     | {"accessing", "audit", "by_hand", "delivery", "explaining", "finding", "hashing", "jobs", "ledger", "parts", "screening"},
+    "verifying": WORDS
+    | {"audit", "by_hand", "delivery.held", "hashing", "jobs", "judging", "ledger", "parts", "remembering", "screening"},
     "sentences": WORDS | {"screening.tracing"},
     "endings": WORDS | {"interrupting", "sync", "judging", "jobs", "parts", "delivery", "ledger"},
     "unfinished": WORDS | {"parts", "ledger"},
@@ -219,6 +221,8 @@ KEYS_ARE_REVEALED_IN = {
     "nestaudience/objecting.py",
     "nestaudience/erasing.py",
     "nestaudience/accessing.py",
+    "nestaudience/audit/memberships.py",
+    "nestaudience/verifying.py",
     "nestaudience/remembering.py",
     "nestaudience/wiring.py",
     "nestaudience/delivery/*.py",

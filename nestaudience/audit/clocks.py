@@ -6,11 +6,14 @@ It reads entries and nothing else, and says nothing of removals that are still o
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from nestaudience.ledger.entries import EntryType
 
 CLOCKS: Final = ("recorded_to_visible", "visible_to_accepted", "accepted_to_done")
+PROMISE: Final = timedelta(hours=24)
+"""Within what time a no must have reached every platform (rules §9)."""
 
 
 @dataclass(frozen=True, slots=True)

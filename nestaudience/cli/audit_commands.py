@@ -1,4 +1,4 @@
-"""`nestaudience audit`: what the auditor reads. Nothing here writes, asks a platform, or needs a secret key.
+"""`nestaudience audit`: what the auditor reads. Nothing here writes, asks a platform, or needs a secret key, but for `verify --with-keys`.
 
 Public keys come from `--public-key`, or from the installation's own keys where these may be read.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestaudience.cli import output
+from nestaudience.cli.keyed_output import keyed_document, show_keyed
 from nestaudience.cli.options import DEFAULT_CONFIG, Config, Json, clock, guarded
 from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
 from nestaudience.vocabulary import RunKind
@@ -19,6 +20,7 @@ from nestaudience.vocabulary import RunKind
 if TYPE_CHECKING:
     from nestaudience.audit.verify import Verification
     from nestaudience.ledger.checkpoint import Checkpoint, Verifier
+    from nestaudience.verifying import Keyed
     from nestaudience.wiring import Evidence
 
 audit_app = typer.Typer(no_args_is_help=True, help="Read and verify the transfer log.")
@@ -32,6 +34,7 @@ Checkpoints = Annotated[
 ]
 From = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day, in Stockholm.")]
 To = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, in Stockholm.")]
+WITH_KEYS = "Also what only the keys can show; needs a case and the store, and is written to the log."
 LEVEL = "without keys: bytes, roots, signatures, and what the entries say together; no person was looked up"
 
 
@@ -93,11 +96,17 @@ def verify(
     config: Config = DEFAULT_CONFIG,
     checkpoint: Checkpoints = None,
     public_key: PublicKey = None,
+    with_keys: Annotated[bool, typer.Option("--with-keys", help=WITH_KEYS)] = False,
+    case: Annotated[
+        str, typer.Option("--case", help="Number of the case for which you look with the keys; it goes to the log.")
+    ] = "",
+    seed: Annotated[int, typer.Option("--seed", help="Draws people with a no, where they are too many to look for all.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Verify the whole log without secret keys: it is complete, unchanged, signed, and its entries fit together.
 
-    Ends with 0 when nothing breaks the proof, and with 5 otherwise.
+    With --with-keys also what only the keys can show: memberships, sealed digests and leaves agree, and nobody was added after her no. Ends with 0
+    when nothing breaks the proof, and with 5 otherwise.
     """
     with guarded(as_json):
         from nestaudience.audit.limits import CANNOT_PROVE
@@ -109,14 +118,27 @@ def verify(
             verifiers = verifiers_of(evidence, public_key)
             head = head_of(evidence.base / evidence.table.head, verifiers)
             found = check(evidence.engine, verifiers, brought=brought, head=head, until=last_due_night(clock()))
+        keyed = keyed_verification(config, case, seed, watched=not as_json) if with_keys else None
         if as_json:
-            output.as_json(verification_document(found, len(brought), head) | {"cannot_prove": list(CANNOT_PROVE)})
+            document = verification_document(found, len(brought), head) | {"cannot_prove": list(CANNOT_PROVE)}
+            output.as_json(document if keyed is None else document | {"with_keys": keyed_document(keyed, case)})
         else:
             show_verification(found, len(brought), head)
+            if keyed is not None:
+                show_keyed(keyed)
             output.say("\nWhat the log cannot prove:")
             for sentence in CANNOT_PROVE:
                 output.say(f"  - {sentence}")
-        raise typer.Exit(0 if found.ok else MustStop.exit_code)
+        raise typer.Exit(0 if found.ok and (keyed is None or keyed.ok) else MustStop.exit_code)
+
+
+def keyed_verification(config: Path, case: str, seed: int, *, watched: bool) -> "Keyed":
+    """The second level, which opens everything that the configuration names and writes the look to the log."""
+    from nestaudience.verifying import verify_with_keys
+    from nestaudience.wiring import open_parts
+
+    with open_parts(config, clock=clock) as parts, output.progress(watched=watched) as watch:
+        return verify_with_keys(parts, case, seed=seed, note=watch)
 
 
 def verifiers_of(evidence: "Evidence", public_key: Path | None) -> "tuple[Verifier, ...]":

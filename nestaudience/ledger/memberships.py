@@ -28,16 +28,24 @@ _TOKENS: Final = ("account_token", "person_token", "digest_token")
 _FLAGS: Final = ("confirmed", "in_flight", "removing", "owed", "unanswered", "again")
 HELD_FIELDS: Final = pa.schema([(name, pa.int64()) for name in (*_NUMBERS, *_FLAGS)] + [(name, TOKEN) for name in _TOKENS])
 """One row a membership that may be on its list; flags are 0 or 1. `confirmed`: accepted in full, or in part at the second try, and not yet due
-for a refresh (two thirds of the list's duration, or some nights earlier by the batch's number); `removing`: a removal is under way or waits for an
-earlier addition; `owed`: a removal was tried and must be tried again; `unanswered`: one of which nobody knows what became of it may still act, so
-that an addition waits; `again`: the row's batch, when it was accepted in part at the first try, else 0. The row of somebody who is gone stays,
-`removing` and not `owed`, while `unanswered`."""
+for a refresh (two thirds of the list's duration, or some nights earlier by the batch's number); `removing`: a removal is under way or waits
+for an earlier addition; `owed`: a removal was tried and must be tried again; `unanswered`: one of which nobody knows what became of it may
+still act, so that an addition waits; `again`: the row's batch, when it was accepted in part at the first try, else 0. The row of somebody who
+is gone stays, `removing` and not `owed`, while `unanswered`.
+"""
 
 SEALED_FIELDS: Final = pa.schema(
     [(name, pa.int64()) for name in ("member_id", "batch_added", "position")]
     + [("digest_token", TOKEN), ("sealed_digest", pa.binary(32))]
 )
 """What opening a digest takes, one row a membership."""
+
+WHOLE_FIELDS: Final = pa.schema(
+    [(name, pa.int64()) for name in (*_NUMBERS, "position")]
+    + [(name, TOKEN) for name in _TOKENS]
+    + [("sealed_digest", pa.binary(32))]
+)
+"""One row a membership that may be on its list, with everything that can be compared with the log."""
 
 HELD: Final = """
 WITH news (news_no, news_state) AS (VALUES {news}), given (list_no, batch_added, removed) AS (VALUES {given}),
@@ -101,9 +109,19 @@ def held_pages(
         yield rows if columns["held"].all() else rows.filter(pa.array(columns["held"] == 1))
 
 
+def whole_pages(engine: Engine, now: datetime) -> Iterator[pa.RecordBatch]:
+    """The memberships that may be on their lists at this moment, in append order, a page at a time: `WHOLE_FIELDS`."""
+    query = ROWS.replace(" FROM membership", ", position, sealed_digest FROM membership")
+    states, widths = States(engine, now, {}), dict.fromkeys(_TOKENS, 16) | {"sealed_digest": 32}
+    for page in read_pages(engine, query, "member_id", (*STATED_BY, "position"), widths):
+        columns = {**page.numbers, **page.binaries}
+        rows = pa.record_batch([columns[name] for name in WHOLE_FIELDS.names], WHOLE_FIELDS)
+        yield rows.filter(pa.array(states.of(page)["held"] == 1))
+
+
 class States:
-    """How memberships stand at a moment: the same for all that one batch added to a list and one batch removes, so the ledger is asked once for each
-    such group.
+    """How memberships stand at a moment: the same for all that one batch added to a list and one batch removes, so the ledger is asked once for
+    each such group.
     """
 
     MOST: Final = 2_000

@@ -30,10 +30,12 @@ from nestaudience.ledger.memberships import (
     held_pages,
     held_query,
     plus_silence,
+    whole_pages,
 )
 from nestaudience.ledger.memberships import SILENCE as SILENCE
 from nestaudience.ledger.memberships import Touched as Touched
-from nestaudience.ledger.memory_rows import OpenBatch as OpenBatch  # handed on: whoever asks memory has their types
+from nestaudience.ledger.memory_rows import AddedBy as AddedBy  # handed on: whoever asks memory has their types
+from nestaudience.ledger.memory_rows import OpenBatch as OpenBatch
 from nestaudience.ledger.memory_rows import RemoteList as RemoteList
 from nestaudience.ledger.memory_rows import SentBatch as SentBatch
 from nestaudience.ledger.memory_rows import remote_list_of, sent_batch_of
@@ -171,6 +173,12 @@ class Memory:
             query = query.where(BATCH.c.batch_no.in_(list(only)))
         return {row[0]: (row[1], row[2]) for row in read(self.engine, lambda c: c.execute(query).all())}
 
+    def additions_with_keys(self) -> tuple[AddedBy, ...]:
+        """Every addition with the keys by which it was written, in order."""
+        columns = (BATCH.c[name] for name in AddedBy.__dataclass_fields__)
+        query = sa.select(*columns).where(BATCH.c.operation == Operation.ADD.value).order_by(BATCH.c.batch_no)
+        return tuple(AddedBy(*row) for row in read(self.engine, lambda c: c.execute(query).all()))
+
     def add_members(self, connection: Connection, list_no: int, batch_no: int, columns: Mapping[str, pa.Array]) -> int:
         """Append membership rows in the transaction of their batch entry, and say the row id of the first.
 
@@ -231,6 +239,10 @@ class Memory:
     ) -> Iterator[pa.RecordBatch]:
         """The same, a page at a time: all of them would take 160 bytes each."""
         return held_pages(self.engine, now, news, touched)
+
+    def whole_pages(self, now: datetime) -> Iterator[pa.RecordBatch]:
+        """The memberships that may be on their lists, a page at a time, with their places and sealed digests: `WHOLE_FIELDS`."""
+        return whole_pages(self.engine, now)
 
     def sealed(self, member_ids: pa.Array) -> pa.Table:
         """The sealed digests of these memberships (int64, each once), in their order: `SEALED_FIELDS`.

@@ -47,6 +47,18 @@ class SentBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class AddedBy:
+    """An addition as whoever opens its memberships needs it: its list, how many people, and the ids of the keys with which it was written."""
+
+    batch_no: int
+    batch_id: bytes
+    list_no: int
+    people: int
+    seal_key: str
+    master_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenBatch:
     """A request on which somebody's place still hangs: the last one that named these `people` (distinct digests), and not certain yet.
 

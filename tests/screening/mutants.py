@@ -218,7 +218,7 @@ MUTANTS: Final = (
             ),
         ),
     ),
-    _one("nothing is remembered", _RECALL, "ON owner.kept = m.account_token;", "ON owner.kept = m.account_token WHERE false;"),
+    _one("nothing is remembered", _RECALL, "ON owner.kept = m.account_token\n", "ON owner.kept = m.account_token WHERE false\n"),
     _one(
         "what was said to one recipient is remembered for both",
         _RECALL,

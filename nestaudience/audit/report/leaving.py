@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from nestaudience.audit import removals
-from nestaudience.audit.clocks import CLOCKS, RemovalClock, removal_clocks
+from nestaudience.audit.clocks import CLOCKS, PROMISE, RemovalClock, removal_clocks
 from nestaudience.audit.columns import Filters, day_of
 from nestaudience.audit.report.charts import Named, Steps, bars_by_name, steps
 from nestaudience.audit.report.exceptions import Remark
@@ -20,8 +20,7 @@ from nestaudience.audit.report.small import number, total
 from nestaudience.audit.report.words import word
 from nestaudience.ledger.entries import EntryType, utc_text
 
-PROMISE: Final = 24
-"""Hours within which a no must have reached every platform (rules §9)."""
+_HOURS: Final = PROMISE // timedelta(hours=1)
 _AGES: Final = ((1, "< 1 h"), (6, "1–6 h"), (24, "6–24 h"), (48, "24–48 h"))
 _OLDER: Final = "> 48 h"
 _DASHES: Final = {"recorded_to_visible": "2 3", "visible_to_accepted": "", "accepted_to_done": "7 4"}
@@ -43,7 +42,7 @@ class Open:
     @property
     def late(self) -> bool:
         """True when they are older than the promise, or the platform did not take them, or nobody knows."""
-        return self.state != "waiting" or self.age > timedelta(hours=PROMISE)
+        return self.state != "waiting" or self.age > PROMISE
 
 
 def leaving(m: Material, found: Sequence[Open]) -> Section:
@@ -116,12 +115,12 @@ def _curve(m: Material, clocks: Sequence[RemovalClock]) -> Figure:
             if each.recipient == recipient
         ]
         named = Named(f"clock-{recipient}", recipient.capitalize(), says)
-        panels.append(steps(named, curves, [(PROMISE, m.t("24 timmar", "24 hours"))], m.t("timmar", "hours")))
+        panels.append(steps(named, curves, [(_HOURS, m.t("24 timmar", "24 hours"))], m.t("timmar", "hours")))
     return Figure("clocks", caption, says, tuple(panels), _clock_table(m, clocks))
 
 
 def _clock_says(m: Material, clock: RemovalClock) -> str:
-    kept = clock.longest <= PROMISE * 3600
+    kept = clock.longest <= PROMISE.total_seconds()
     sv = "inom 24 timmar" if kept else "SENARE än 24 timmar"
     en = "within 24 hours" if kept else "LATER than 24 hours"
     longest, p95 = _hours(timedelta(seconds=clock.longest)), _hours(timedelta(seconds=clock.p95))

@@ -11,7 +11,7 @@ FROM (SELECT account_token, NULL::UUID AS address_token, controller, source, seq
 WHERE occurred IS NULL AND recorded IS NULL GROUP BY ALL HAVING count(DISTINCT event) > 1;
 UPDATE no_event SET occurred = seen.at, recorded = seen.at
 FROM (SELECT n.rowid AS no_no, min(m.recorded) AS at
-      FROM no_event n JOIN (SELECT * EXCLUDE (remembered) FROM known_no UNION ALL BY NAME SELECT * FROM recalled) m
+      FROM no_event n JOIN (SELECT * EXCLUDE (remembered) FROM known_no UNION ALL BY NAME SELECT * EXCLUDE (first_seen) FROM recalled) m
       ON m.unclocked AND m.recorded < 'infinity'::TIMESTAMP AND same_no(n, m) AND (n.account_token IS NOT NULL OR m.person_token = n.person_token)
       WHERE n.unclocked AND NOT EXISTS (
           SELECT 1 FROM alike WHERE alike.account_token IS NOT DISTINCT FROM n.account_token
@@ -22,7 +22,7 @@ WHERE seen.no_no = no_event.rowid;
 
 -- A store that was not read whole cannot show what outdid a no, so memory judges by nothing then but what no store can end.
 INSERT INTO no_event BY NAME
-SELECT m.*, true AS remembered FROM recalled m
+SELECT m.* EXCLUDE (first_seen), true AS remembered FROM recalled m
 WHERE (getvariable('read_whole') OR m.occurred = 'infinity'::TIMESTAMP)
   AND (m.person_token IS NOT NULL OR m.account_token IN (SELECT account_token FROM subject)) AND NOT EXISTS (
     SELECT 1 FROM no_event n WHERE same_no(n, m) AND (m.person_token IS NULL OR n.person_token = m.person_token));
