@@ -1,11 +1,11 @@
 """Why one person is, or is not, on each list: her accounts, what she said, what the rules made of it, and what the lists hold of her now.
 
-Every look is written to the log with its case before anything is shown. It sends nothing, and changes no list and no memory. How it is said in words:
-`sentences`.
+Every look is written to the log with its case before anything is shown. It sends nothing, and changes no list and no memory. How it is said in
+words: `sentences`.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Final
 
@@ -26,6 +26,7 @@ from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.ledger.memory import Touched
 from nestaudience.parts import Parts
 from nestaudience.remembering import recall
+from nestaudience.screening.after_no import AfterNo, after_no
 from nestaudience.screening.engine import TOKEN, open_engine
 from nestaudience.screening.intake import Intake
 from nestaudience.screening.screen import screen
@@ -38,7 +39,8 @@ _STATES: Final = ("removing", "owed", "in_flight", "confirmed")
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What was found. `accounts` are (account id, controller's key) in the order by which events and answers name them; `on_lists` what each list
-    holds of this person: `confirmed`, `possible`, `in_flight`, `removing` or `owed`; lists that hold nothing are left out.
+    holds of this person: `confirmed`, `possible`, `in_flight`, `removing` or `owed`; lists that hold nothing are left out. `after`: from when
+    on she may not have been added, where it was asked for.
     """
 
     case_id: str
@@ -47,6 +49,7 @@ class Explanation:
     events: tuple[TracedEvent, ...] = field(repr=False)
     answers: tuple[TracedAnswer, ...] = field(repr=False)
     on_lists: dict[AudienceKey, str] = field(repr=False)
+    after: AfterNo | None = field(default=None, repr=False)
 
 
 def explain(parts: Parts, address: Addresses, case_id: str, *, actor: str = "cli", note: Note = silent) -> Explanation:
@@ -81,8 +84,12 @@ def _held_of(parts: Parts, person: Person, now: datetime) -> Held:
     return held_of(parts.memory, rows.filter(hers))
 
 
-def judged(parts: Parts, person: Person, held: Held, snapshot: Snapshot, now: datetime, case_id: str) -> Explanation:
-    """What the rules say of these accounts now, and what the lists hold of them."""
+def judged(
+    parts: Parts, person: Person, held: Held, snapshot: Snapshot, now: datetime, case_id: str, unseen: timedelta | None = None
+) -> Explanation:
+    """What the rules say of these accounts now, and what the lists hold of them. `unseen`: also from when on they may not have been added, and
+    who has a no that was recorded so long ago at most and that no run has seen.
+    """
     audiences = tuple(parts.settings.audiences.values())
     remotes, _ = lists_of(parts, now.astimezone(STOCKHOLM).date())
     numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
@@ -108,9 +115,10 @@ def judged(parts: Parts, person: Person, held: Held, snapshot: Snapshot, now: da
             raise NeedsFix(FORGETFUL.code, "the retired keys", FORGETFUL.next_step)
         screened = screen(engine, read, rules=rules, audiences=asked, tokens=parts.tokens, now=now, held=mine, recall=known)
         events, answers = trace(screened, tokens)
+        after = after_no(screened, unseen) if unseen is not None else None
     accounts = tuple((account, owners.get(account) or "") for account in ids.to_pylist())
     on_lists = {audiences[numbers[list_no]].key: state for list_no, state in _states(held).items() if list_no in numbers}
-    return Explanation(case_id, now, accounts, events, answers, on_lists)
+    return Explanation(case_id, now, accounts, events, answers, on_lists, after)
 
 
 def _states(held: Held) -> dict[int, str]:

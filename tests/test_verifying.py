@@ -1,23 +1,16 @@
 """`audit verify --with-keys`: a sound installation agrees, through yes and no; every planted fault is found under its own code; nobody is named."""
 
 import json
-import sqlite3
-from contextlib import closing
 from datetime import datetime, timedelta
 
-import pyarrow as pa
 import pytest
 from later_world import LaterWorld
 from typer.testing import CliRunner, Result
 
 from nestaudience.cli import app
-from nestaudience.config.load import load
-from nestaudience.hashing.columns import hash_addresses
-from nestaudience.hashing.digests import Addresses
-from nestaudience.hashing.tokens import Tokens
-from nestaudience.remembering import key_ids
 from nestaudience.verifying import STORE_INCOMPLETE, Keyed, verify_with_keys
 from nestaudience.wiring import open_parts
+from tests.no_planted import plant_a_no, tamper
 from tests.test_sample import nobody_named
 from tests.test_suppression import consent_again, entries, memory, someone_on_a_list
 
@@ -34,11 +27,6 @@ def codes(world: LaterWorld) -> dict[str, int]:
     for each in compared(world).findings:
         found[each.code] = found.get(each.code, 0) + each.people
     return found
-
-
-def tamper(world: LaterWorld, statement: str, *values: object) -> int:
-    with closing(sqlite3.connect(world.folder / load(world.config).ledger.path)) as ledger, ledger:
-        return ledger.execute(statement, values).rowcount
 
 
 def command(world: LaterWorld, *words: str) -> Result:
@@ -82,23 +70,6 @@ def test_planted_faults_are_found(world: LaterWorld, statement: str, found: dict
     for code, people in found.items():
         assert seen[code] >= 1
         assert people < 0 or seen[code] <= 5 * people  # somebody may be on several lists
-
-
-def plant_a_no(world: LaterWorld, account: str, address: str, first_seen: str, *, by_address: bool) -> None:
-    """As if a run had seen then that she withdrew, by her account or by her address; the store shows nothing of it."""
-    with open_parts(world.config, clock=world.clock.now, randomness=world.randomness) as parts:
-        (of_account,) = parts.tokens.of_accounts(pa.array([account])).to_pylist()
-        keyed = Tokens(parts.keys.suppression.reveal())
-        (of_address,) = hash_addresses(Addresses(pa.array([address])), keyed, ()).person_token.to_pylist()
-        keys = key_ids(parts)
-    tamper(world, "DELETE FROM suppression WHERE source = '1'")
-    row = (of_address if by_address else bytes(16), bytes(16) if by_address else of_account, first_seen, keys)
-    tamper(
-        world,
-        "INSERT INTO suppression (token, account_token, kind, purpose, recipient, controller, source, first_seen_at, case_id, key_id) "
-        "VALUES (?, ?, 'withdrawn', 'ad_matching', '*', '', '1', ?, '', ?)",
-        *row,
-    )
 
 
 def test_an_addition_after_her_no_is_found(world: LaterWorld) -> None:

@@ -22,7 +22,7 @@ def sample(
 ) -> None:
     """Draw people from the lists, and show for each her consent, its text, her transfers, and what does not fit (then the code is 5)."""
     with guarded(as_json):
-        from nestaudience.sampling import WHAT
+        from nestaudience.sampling import PENDING, WHAT
         from nestaudience.sampling import sample as draw
         from nestaudience.wiring import open_parts
 
@@ -38,7 +38,8 @@ def sample(
             output.say(f"{len(found)} people, {sum(not one.findings for one in found)} of them consistent.")
             for code in wrong:
                 output.say(f"{code}: {WHAT[code]}.")
-            output.say("Not compared: the time of each addition with the time of each no.")
+            if any(one.pending for one in found):
+                output.say(f"pending: {PENDING}.")
         raise typer.Exit(MustStop.exit_code if wrong else 0)
 
 
@@ -55,11 +56,13 @@ def _document(number: int, one: "Sampled") -> dict[str, object]:
         "grants": grants,
         "transfers": [dict(zip(names, each, strict=True)) for each in one.transfers],
         "findings": [{"code": code, "audience": audience} for code, audience in one.findings],
+        "pending": list(one.pending),
     }
 
 
 def _show(number: int, one: "Sampled") -> None:
     words = ", ".join(f"{code} {audience}".strip() for code, audience in one.findings) or "consistent"
+    words += "".join(f", pending {audience}" for audience in one.pending)
     output.say(f"Person {number}: accounts {one.accounts}; on {', '.join(one.lists) or 'no list'}; {words}.")
     for e in one.grants:
         output.say(f"  consent {output.local(e.occurred_at or e.recorded_at or '')}, {e.source}, text {e.text_version}")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from nestaudience.screening.engine import run_file
+from nestaudience.screening.engine import ask, run_file
 from nestaudience.screening.screen import Screened
 from nestaudience.vocabulary import AudienceKey, Reason, reasons_in
 
@@ -75,10 +75,12 @@ def trace(screened: Screened, tokens: list[bytes]) -> tuple[tuple[TracedEvent, .
     engine = screened.connection
     run_file(engine, "nestaudience.screening", "07_trace.sql")
     place = {token: number for number, token in enumerate(tokens)}
-    events = engine.execute(
-        "SELECT * EXCLUDE no_or_event FROM trace ORDER BY coalesce(least(occurred, recorded), recorded), action"
-    ).fetchall()
-    answers = engine.execute("SELECT * FROM traced_answer ORDER BY account_token, audience_no").fetchall()
+    events = ask(
+        engine,
+        "SELECT * EXCLUDE no_or_event FROM trace ORDER BY coalesce(least(occurred, recorded), recorded), action, purpose, account_token, controller, "
+        "bits, source_kind, text_version, recorded, verdict",
+    )
+    answers = ask(engine, "SELECT * FROM traced_answer ORDER BY account_token, audience_no")
     told = [
         TracedAnswer(place[token.bytes], screened.audiences[number].key, in_segment, reasons_in(mask))
         for token, number, in_segment, mask in answers
