@@ -88,6 +88,7 @@ def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
         yield _of(error)
     yield from _log(parts)
     yield from _due(parts, now)
+    yield from contacts_missing(parts.settings)
     yield from _approved(parts.settings, now.astimezone(STOCKHOLM).date())
     try:
         lenient = not parts.settings.needs_freshness
@@ -211,6 +212,17 @@ def _due(parts: Parts, now: datetime) -> Iterator[Finding]:
         yield Finding("alerts", "nobody is told", "name a webhook or smtp", warning=True)
     for name in (alerts.webhook, alerts.heartbeat, alerts.smtp.password if alerts.smtp else None):
         yield from _missing_secret(name, parts)
+
+
+def contacts_missing(settings: Settings) -> Iterator[Finding]:
+    """What the record of processing lacks of each company, in production."""
+    if settings.environment is not Environment.PRODUCTION:
+        return
+    for key, controller in settings.controllers.items():
+        for name in ("contact", "dpo"):
+            if controller.state == "active" and getattr(controller, name) is None:
+                next_step = "name the address of the function: the record of processing (article 30) must have it"
+                yield Finding(f"controllers.{key}.{name}", "not named", next_step, warning=True)
 
 
 def _approved(settings: Settings, today: date) -> Iterator[Finding]:

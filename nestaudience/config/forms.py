@@ -14,6 +14,8 @@ DestinationName = Literal["google_ads", "google_data_manager", "meta"]
 """The transports that a configuration may name."""
 MailAddress = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}$")]
 """An address of the people who look after the system."""
+ContactLine = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f<>]{3,200}$")]
+"""How a company is reached in a matter of data protection: the address, mailbox or telephone of a function, in one line; no person's name."""
 Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 DISCLOSED_INPUTS: Final = frozenset({"orders", "visits", "clicks"})
 """What a segment may be built on: the policy discloses nothing else for advertising."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from nestaudience.config.forms import Code, DestinationName, Digits, MailAddress, Reference, SecretName
+from nestaudience.config.forms import Code, ContactLine, DestinationName, Digits, MailAddress, Reference, SecretName
 from nestaudience.config.forms import Table as _Table
 from nestaudience.config.policy import Approval, KillSwitchTable, Policy, PurposeTable, Retention, Sensitive
 from nestaudience.vocabulary import Purpose, Recipient
@@ -26,6 +26,10 @@ class Controller(_Table):
     legal_name: str
     organisation_number: Annotated[str, StringConstraints(pattern=r"^[0-9]{6}-[0-9]{4}$")]
     code: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,3}$")]
+    contact: ContactLine | None = None
+    """How the company is reached by whoever asks about her data: address, mailbox or telephone of a function (GDPR art. 30(1)(a))."""
+    dpo: ContactLine | None = None
+    """How its data protection officer is reached, or the word that it has none."""
     joint_with: tuple[str, ...] = ()
     """Must stay empty: joint controllers are not supported."""
     state: Literal["active", "divested"] = "active"

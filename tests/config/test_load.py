@@ -2,6 +2,7 @@
 
 import copy
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nights import google_alone
 
+from nestaudience.checks import contacts_missing
 from nestaudience.config.load import digest_of, from_document, from_text, ledger_of, load, parse, to_text
 from nestaudience.config.settings import Settings
 from nestaudience.errors import NeedsFix
@@ -419,3 +421,24 @@ def test_google_has_no_business_portfolio() -> None:
     assert problems(found) == {"ad_accounts[1].business_id": "only ad accounts at Meta belong to a business portfolio"}
     assert found.stopped == BOOKS
     assert "ad_accounts[1].business_id" in problems(from_document(broken("ad_accounts.1.business_id", "4 4"), document()))
+
+
+def test_how_a_company_is_reached_is_optional_in_one_line_and_missed_in_production() -> None:
+    """A line feed or a tag is no contact line; whoever left the group is not asked for one."""
+    wrong = document()
+    wrong["controllers"][0]["contact"] = "Box 1\nsecond line"
+    wrong["controllers"][1]["dpo"] = "<b>x</b>"
+    assert {p.path for p in from_document(wrong).problems} >= {"controllers[0].contact", "controllers[1].dpo"}
+    bare = document()
+    for controller in bare["controllers"]:
+        controller.pop("contact", None)
+        controller.pop("dpo", None)
+    bare["controllers"][2]["state"] = "divested"
+    known = from_document(bare)
+    assert known.digest != from_document(document()).digest
+    assert list(contacts_missing(replace(known, environment=Environment.SANDBOX))) == []
+    found = list(contacts_missing(replace(known, environment=Environment.PRODUCTION)))
+    assert [f.where for f in found] == [
+        f"controllers.{key}.{name}" for key in list(known.controllers)[:2] for name in ("contact", "dpo")
+    ]
+    assert all(f.warning for f in found)

@@ -38,11 +38,11 @@ def _record(m: Material, controller: Controller) -> Iterator[tuple[str, str]]:
     audiences = [each for each in m.settings.audiences.values() if each.controller.key == controller.key]
     recipients = {each.recipient.key: each.recipient for each in audiences}
     left = m.t("; har lämnat gruppen", "; it left the group") if controller.state == "divested" else ""
-    not_here = m.t(
-        "Kontaktuppgifter och dataskyddsombud: inte i konfigurationen",
-        "Contact details and data protection officer: not in the configuration",
-    )
-    yield m.t("a) Ansvarig", "(a) Controller"), f"{controller.legal_name}, {controller.organisation_number}{left}. {not_here}."
+    missing = m.t("inte i konfigurationen", "not in the configuration")
+    reached = m.t("Kontakt", "Contact"), controller.contact or missing
+    officer = m.t("Dataskyddsombud", "Data protection officer"), controller.dpo or missing
+    said = ". ".join(f"{name}: {value.rstrip('.')}" for name, value in (reached, officer))
+    yield m.t("a) Ansvarig", "(a) Controller"), f"{controller.legal_name}, {controller.organisation_number}{left}. {said}."
     yield m.t("b) Ändamål", "(b) Purposes"), _purposes(m, audiences)
     people = m.t(
         "Kontoinnehavare som har samtyckt; kända minderåriga och företagskonton undantas. Uppgifter: ",
