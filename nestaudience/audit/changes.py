@@ -10,6 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from nestaudience.audit.columns import ALL, NUMBER, TEXT, TIME, Column, Columns, Filters, frame_of, moment, text, whole
+from nestaudience.audit.incidents import incident
 from nestaudience.ledger.entries import EntryType
 
 TYPES: Final = frozenset(
@@ -39,6 +40,7 @@ COLUMNS: Final[Columns] = {
     "code": Column(
         TEXT, "what happened, as a code: of an incident, a gate with its state, a list's state or cause; empty without one"
     ),
+    "what": Column(TEXT, "of an incident: its code in words; empty for everything else"),
     "controller": Column(TEXT, "key of the company; empty: the whole group"),
     "recipient": Column(TEXT, "key of the recipient; empty where it is about none"),
     "audience": Column(TEXT, "controller/segment/recipient; of an approval controller/segment; empty where it is about none"),
@@ -91,6 +93,7 @@ def _row(entry: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, objec
     return {name: entry[name] for name in ("index", "type", "controller", "actor", "run_id", "run_kind", "config_digest")} | {
         "at": moment(entry["at"]),
         "code": " ".join(word for word in said if word),
+        "what": incident(text(fields, "code")) if entry["type"] == EntryType.INCIDENT else "",
         "recipient": text(fields, "recipient") or (audience.rpartition("/")[2] if audience.count("/") > 1 else ""),
         "audience": audience,
         "ad_account": text(fields, "ad_account"),

@@ -72,6 +72,9 @@ def show_plain(name: str, frame: pd.DataFrame) -> None:
     """One table, with the columns that fit."""
     title, columns = _PLAIN[name]
     output.table(title, list(columns.values()), [_cells(row, columns) for row in frame.to_dict("records")])
+    if name == "changes":
+        for code, what in sorted({(row["code"], row["what"]) for row in frame.to_dict("records") if row["what"]}):
+            output.say(f"{code}: {what}")
     if name in _AFTER:
         output.say(_AFTER[name])
 

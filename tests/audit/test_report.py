@@ -143,6 +143,19 @@ def test_the_record_of_processing_has_each_company_and_every_letter(english: Rea
         assert said in english.text
 
 
+def test_who_to_ask_stands_in_the_record_and_an_incident_is_a_sentence(told: Told, english: Read, swedish: Read) -> None:
+    text = english.text
+    assert "Contact: Box 120, 100 00 Exempelstad; dataskydd@computime.example." in text
+    assert "Data protection officer: dataskyddsombud@computime.example" in text
+    assert "Somebody changed the list's name on the platform" in text
+    assert "Någon har bytt listans namn på plattformen" in swedish.text
+    known = material(told, Language.EN)
+    nameless = {key: c.model_copy(update={"contact": None, "dpo": None}) for key, c in known.settings.controllers.items()}
+    bare = Read(to_report(replace(known, settings=replace(known.settings, controllers=nameless)))).text
+    assert "Contact: not in the configuration. Data protection officer: not in the configuration." in bare
+    assert "@computime" not in bare
+
+
 def test_the_reasons_are_said_in_words(swedish: Read, english: Read) -> None:
     assert ["consent_missing", "There is no consent to matching for advertising on the account.", "2\u00a0400"] in english.tables[
         "Why people were refused, in numbers"

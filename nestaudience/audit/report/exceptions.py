@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
+from nestaudience.audit.incidents import incident
 from nestaudience.audit.report.material import Material, stockholm, utc
 from nestaudience.audit.report.model import Cell, Column, Section, Table, Text
 from nestaudience.audit.report.readable import count_of, texts_of
@@ -129,10 +130,9 @@ def _incidents(m: Material) -> Iterator[Remark]:
         where = str(fields.get("audience") or fields.get("list_id") or fields.get("ad_account") or "")
         count = count_of(fields, "count")
         people = f", {number(count, m.language)} {m.t('personer', 'people')}" if count else ""
-        what = m.t("händelse", "incident") + people
-        yield Remark(
-            m.t("händelse", "incident"), entry["at"], where, what, str(fields.get("code", "")), int(entry["index"]), open=False
-        )
+        kind, code = m.t("händelse", "incident"), str(fields.get("code", ""))
+        what = (incident(code, m.language).rstrip(".") or kind) + people
+        yield Remark(kind, entry["at"], where, what, code, int(entry["index"]), open=False)
 
 
 def _releases(m: Material) -> Iterator[Remark]:
