@@ -31,9 +31,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
+
 from nestaudience.audit.catalogue import FRAMES
 from nestaudience.audit.columns import ALL, Filters
-from nestaudience.audit.files import columns_document, document, suppressed, write_csv, write_json, write_parquet
+from nestaudience.audit.files import columns_document, document, small_transfers, suppressed, write_csv, write_json, write_parquet
 from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.ledger.checkpoint import Signer
 from nestaudience.ledger.entries import EntryType, utc_text
@@ -55,7 +57,8 @@ Så här granskar du det: läs verify.py (en fil, kräver Python 3.11 och pakete
     python verify.py DENNA-MAPP --public-key NYCKEL-SOM-DU-REDAN-HAR --checkpoint KONTROLLPUNKT-SOM-DU-SPARAT
 Jämför verifier-keys.txt med den nyckel du redan har: kopian här skrevs av den som gjorde paketet.
 Mappen log/ är bevisningen, byte för byte och hel. Mappen frames/ är till för läsning: där anges inga antal personer mellan 1 och 9
-(cellen är tom och kolumnen under_10 säger vilken). Period för frames/: {period}. Kolumnernas betydelse: columns.json.
+(cellen är tom och kolumnen under_10 säger vilken), och det som skulle röja dem är avrundat till tiotal (kolumnen in_tens säger vad).
+Period för frames/: {period}. Kolumnernas betydelse: columns.json.
 I CSV-filerna står en apostrof före text som ett kalkylblad annars skulle räkna på eller avrunda. Tider är UTC.
 
 Bundle from the transfer log {origin}
@@ -65,7 +68,8 @@ How to examine it: read verify.py (one file; it needs Python 3.11 and the packag
     python verify.py THIS-FOLDER --public-key A-KEY-THAT-YOU-HOLD --checkpoint A-CHECKPOINT-THAT-YOU-KEPT
 Compare verifier-keys.txt with the key that you already hold: this copy was written by whoever made the bundle.
 log/ is the evidence, byte for byte and whole. frames/ is for reading: it names no count of people between 1 and 9 (the cell is
-empty, and the column under_10 says which). Period of frames/: {period}. What the columns mean: columns.json.
+empty, and the column under_10 says which), and what would give one away is rounded to tens (the column in_tens says what).
+Period of frames/: {period}. What the columns mean: columns.json.
 In CSV files an apostrophe stands before text that a spreadsheet would calculate or round. Times are UTC.
 """
 
@@ -159,9 +163,14 @@ def _batch_id(body: bytes) -> bytes:
 
 def _write_frames(reader: LogReader, folder: Path, filters: Filters, now: datetime, entries: int, note: Note) -> None:
     (folder / "frames").mkdir()
+
+    def made(name: str) -> pd.DataFrame:
+        kind = FRAMES[name]
+        return kind.make(reader.entries(0, entries - 1, types=kind.types) if entries else iter(()), filters, now)
+
+    apart = small_transfers(made("batches"))
     for name, kind in FRAMES.items():
-        said = reader.entries(0, entries - 1, types=kind.types) if entries else iter(())
-        table = suppressed(kind.make(said, filters, now), kind.columns)
+        table = suppressed(name, made(name), kind.columns, apart)
         for suffix, write in (("csv", write_csv), ("parquet", write_parquet), ("json", write_json)):
             write(table, folder / "frames" / f"{name}.{suffix}")
         note("frames", "", 1)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cryptography
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from bundles import read_back
@@ -24,7 +25,9 @@ from typer.testing import CliRunner
 from nestaudience.audit import FRAMES
 from nestaudience.audit.bundle import export
 from nestaudience.audit.columns import Filters
-from nestaudience.audit.files import SMALLEST, csv_text
+from nestaudience.audit.files import csv_text, suppressed
+from nestaudience.audit.frames import TRANSFER_COLUMNS
+from nestaudience.audit.small import LEAST, hidden
 from nestaudience.audit.verify import verify, verify_evidence
 from nestaudience.cli import app
 from nestaudience.errors import MustStop, NeedsFix
@@ -160,7 +163,7 @@ def test_small_counts_of_people_are_not_named_and_the_evidence_is_whole(bundle: 
     rows = json.loads((bundle / "frames" / "batches.json").read_text("utf-8"))
     small = 0
     for before, after in zip(raw.to_dict("records"), rows, strict=True):
-        if 0 < before["people"] < SMALLEST:
+        if 0 < before["people"] < LEAST:
             small += 1
             assert after["people"] is None
             assert "people" in after["under_10"].split()
@@ -172,7 +175,57 @@ def test_small_counts_of_people_are_not_named_and_the_evidence_is_whole(bundle: 
     assert (bundle / "log" / "entries.jsonl").read_bytes() == b"".join(body + b"\n" for body in bodies)
     for name in FRAMES:
         for row in json.loads((bundle / "frames" / f"{name}.json").read_text("utf-8")):
-            assert row.get("people") is None or row["people"] == 0 or row["people"] >= SMALLEST
+            assert row.get("people") is None or row["people"] == 0 or row["people"] >= LEAST
+
+
+def rows_of_frame(bundle: Path, name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((bundle / "frames" / f"{name}.json").read_text("utf-8"))
+    return rows
+
+
+def test_no_sum_gives_a_small_count_back(bundle: Path) -> None:
+    """Whoever subtracts what is shown from a sum that is exact is left with nobody, never with a few."""
+    requests, funnels = rows_of_frame(bundle, "batches"), rows_of_frame(bundle, "funnel")
+    exact = 0
+    for row in rows_of_frame(bundle, "transfers"):
+        mine = [each for each in requests if each["transfer_id"] == row["transfer_id"] and not each["late"]]
+        of_requests = {o: [each["people"] for each in mine if each["outcome"] == o] for o in ("accepted", "refused", "unknown")}
+        for outcome, people in of_requests.items():
+            if row[outcome] is not None and outcome not in row["in_tens"].split():
+                assert row[outcome] - sum(each or 0 for each in people) == 0
+                exact += row[outcome] > 0
+        parts = [row[name] for name in of_requests]
+        if row["sent"] is not None and "sent" not in row["in_tens"].split():
+            assert not hidden(abs(row["sent"] - sum(each or 0 for each in parts)))
+        assert row["planned"] in (None, 0) or row["planned"] % 10 == 0
+    assert exact > 0
+    for row in funnels:
+        mine = [each["people"] or 0 for each in funnels if (each["run_id"], each["audience"]) == (row["run_id"], row["audience"])]
+        if row["candidates"] is not None and "candidates" not in row["in_tens"].split():
+            assert row["candidates"] == sum(mine)
+    for row in rows_of_frame(bundle, "nights"):
+        assert all(row[name] in (None, 0) or row[name] % 10 == 0 for name in ("additions", "removals", "unknown"))
+
+
+@pytest.mark.parametrize(
+    ("counts", "apart", "shown", "in_tens"),
+    [
+        ((10_005, 10_005, 0, 0), True, (10_010, 10_010, 0, 0), "sent accepted"),  # of two requests one names five
+        ((10_020, 10_020, 0, 0), False, (10_020, 10_020, 0, 0), ""),
+        ((10_003, 10_000, 3, 0), False, (10_000, 10_000, None, 0), "sent"),
+        ((7, 7, 0, 0), True, (None, None, 0, 0), ""),
+    ],
+)
+def test_what_would_give_a_few_away_is_in_tens(
+    counts: tuple[int, ...], apart: bool, shown: tuple[int | None, ...], in_tens: str
+) -> None:
+    columns = {
+        name: TRANSFER_COLUMNS[name] for name in ("transfer_id", "sent", "accepted", "refused", "unknown", "late_removals")
+    }
+    frame = pd.DataFrame([dict(zip(columns, ("t", *counts, 0), strict=True))])
+    (row,) = suppressed("transfers", frame, columns, frozenset({"t"} if apart else ())).to_pylist()
+    assert tuple(row[name] for name in ("sent", "accepted", "refused", "unknown")) == shown
+    assert row["in_tens"] == in_tens
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from nestaudience.audit.frames import Filters, transfers
 from nestaudience.audit.limits import CANNOT_PROVE
 from nestaudience.audit.report.compose import compose, to_report
 from nestaudience.audit.report.material import Material, gather
-from nestaudience.audit.report.small import beside, hidden, number, shown, tens, total
 from nestaudience.audit.report.words import GLOSSARY, LIMITS_SV, WHAT_SV, WORDS
+from nestaudience.audit.small import beside, hidden, number, shown, tens, total
 from nestaudience.audit.story import Finding
 from nestaudience.audit.verify import WHAT
 from nestaudience.ledger.entries import EntryType

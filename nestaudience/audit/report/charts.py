@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
-from nestaudience.audit.report.small import plain
 from nestaudience.audit.report.svg import ADDED, INK, PALE, REMOVED, RULE, WARN, WHITE, Drawing
+from nestaudience.audit.small import plain
 
 WIDTH: Final = 720.0
 DONE, NOT_CLEAN, UNFINISHED, MISSED = "done", "not_clean", "unfinished", "missed"

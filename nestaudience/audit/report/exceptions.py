@@ -14,8 +14,8 @@ from nestaudience.audit.incidents import incident
 from nestaudience.audit.report.material import Material, stockholm, utc
 from nestaudience.audit.report.model import Cell, Column, Section, Table, Text
 from nestaudience.audit.report.readable import count_of, texts_of
-from nestaudience.audit.report.small import number, rough
 from nestaudience.audit.report.words import WHAT_SV
+from nestaudience.audit.small import number, rough
 from nestaudience.audit.story import Finding
 from nestaudience.ledger.entries import EntryType
 from nestaudience.vocabulary import KillSwitch, Language

@@ -13,7 +13,7 @@ from nestaudience.audit.report.model import Block, Cell, Column, Figure, Section
 from nestaudience.audit.report.over_time import movement, sizes
 from nestaudience.audit.report.readable import count_of, counts_of, texts_of
 from nestaudience.audit.report.sending import described
-from nestaudience.audit.report.small import beside, hidden, number, plain, rough, total
+from nestaudience.audit.small import beside, hidden, number, plain, rough, total
 from nestaudience.ledger.entries import EntryType
 from nestaudience.sentences import REASONS, said
 from nestaudience.vocabulary import Reason

@@ -16,8 +16,8 @@ from nestaudience.audit.report.exceptions import Remark
 from nestaudience.audit.report.material import Material, in_numbers, stockholm, utc
 from nestaudience.audit.report.model import Block, Cell, Column, Figure, Section, Table, Text
 from nestaudience.audit.report.readable import spreads_hold
-from nestaudience.audit.report.small import number, total
 from nestaudience.audit.report.words import word
+from nestaudience.audit.small import number, total
 from nestaudience.ledger.entries import EntryType, utc_text
 
 _HOURS: Final = PROMISE // timedelta(hours=1)

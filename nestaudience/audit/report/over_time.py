@@ -13,7 +13,7 @@ from nestaudience.audit.report.material import Material, in_numbers
 from nestaudience.audit.report.model import Cell, Column, Figure, Table
 from nestaudience.audit.report.readable import count_of
 from nestaudience.audit.report.sending import described
-from nestaudience.audit.report.small import number, plain, shown, tens, total
+from nestaudience.audit.small import number, plain, shown, tens, total
 
 Funnel = Mapping[str, Any]
 _BY_NIGHT: Final = 62

@@ -10,8 +10,8 @@ from nestaudience.audit.lookups import TYPES, lookups
 from nestaudience.audit.report.material import Material, stockholm, utc
 from nestaudience.audit.report.model import Cell, Column, Section, Table, Text
 from nestaudience.audit.report.readable import count_of
-from nestaudience.audit.report.small import number, plain
 from nestaudience.audit.report.words import word
+from nestaudience.audit.small import number, plain
 from nestaudience.ledger.entries import EntryType, utc_text
 
 KINDS: Final = (EntryType.ACCESS, EntryType.ERASURE, EntryType.RECTIFICATION, EntryType.SUPPRESSION, EntryType.LOOKUP)

@@ -9,8 +9,8 @@ from typing import Final
 from nestaudience.audit.columns import day_of
 from nestaudience.audit.report.material import Material, Run, Sent, stockholm, utc
 from nestaudience.audit.report.model import Block, Cell, Column, Section, Table, Text
-from nestaudience.audit.report.small import beside, number, plain, tens, total
 from nestaudience.audit.report.words import COUNTRIES, word
+from nestaudience.audit.small import beside, number, plain, tens, total
 from nestaudience.vocabulary import Language
 
 ROWS: Final = 600

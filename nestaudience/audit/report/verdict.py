@@ -9,8 +9,8 @@ from nestaudience.audit.report.charts import DONE, MISSED, NOT_CLEAN, STATES, UN
 from nestaudience.audit.report.exceptions import Remark, gaps_of
 from nestaudience.audit.report.material import NIGHTLY, Material, Run, night_of, stockholm
 from nestaudience.audit.report.model import Block, Cell, Column, Facts, Figure, Section, Table, Verdict
-from nestaudience.audit.report.small import plain
 from nestaudience.audit.report.words import WORDS, word
+from nestaudience.audit.small import plain
 
 NIGHTS_LISTED: Final = 92
 """Up to so many nights each has a row; beyond, each month has."""

@@ -1,13 +1,13 @@
-"""Small counts of people, in a report that leaves the house: fewer than ten are not shown, and cannot be had from what stands beside them.
+"""Small counts of people, in what leaves the house: fewer than ten are not shown, and cannot be had from what stands beside them.
 
-The rule, which every report prints:
-  1. A count of one to nine people is hidden. Nobody is 0, and is shown.
-  2. A sum is whole only when what is hidden in it is several cells and ten people together, or nothing. Otherwise it adds what is shown, with `≥`.
-  3. A total whose parts stand in the same row, or another count that differs from one beside it by one to nine, is rounded to tens, with `≈`.
-  4. The size of a list, and what a night planned for it, are rounded to tens: neither two nights nor plan and transfer tell of the few between them.
+The rule, which every report prints, and by which the tables of a bundle are made: 1. A count of one to nine people is hidden. Nobody is 0, and is
+shown. 2. A sum is whole only when what is hidden in it is several cells and ten people together, or nothing. Otherwise it adds what is shown,
+with `≥`. 3. A total whose parts stand in the same row, or another count that differs from one beside it by one to nine, is rounded to tens, with
+`≈`. 4. The size of a list, and what a night planned for it, are rounded to tens: neither two nights nor plan and transfer tell of the few between
+them.
 
 It is about people alone: requests, nights, cases and entries are counted as they are. It is no protection against somebody who combines several
-reports, or a report with the log.
+reports, or a report with the log; a bundle has the log beside its tables.
 """
 
 from collections.abc import Iterable, Sequence
