@@ -40,6 +40,13 @@ def test_every_threat_has_its_defence_a_file_and_a_test() -> None:
         assert re.search(r"`tests/.*: test_", test), threat
 
 
+def test_everything_that_verification_is_tried_with_has_its_test() -> None:
+    table = TEXT.partition("## What the verification itself is tried with")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 12
+    assert all(re.search(r"`tests/[a-z_/]+\.py: test_", row) for row in rows)
+
+
 def test_what_is_not_defended_is_said() -> None:
     plain = TEXT.partition("## What is not defended, and why")[2]
     assert len(re.findall(r"^- \*\*", plain, re.MULTILINE)) >= 8
