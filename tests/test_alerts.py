@@ -114,6 +114,15 @@ def test_a_date_is_told_at_45_14_and_3_days_and_daily_when_it_is_over(tmp_path: 
     assert all(day <= 0 for day in over)
 
 
+def test_what_ended_long_ago_is_forgotten_but_an_incident_is_not_told_twice(tmp_path: Path) -> None:
+    memory = ToldAlerts(engine(tmp_path))
+    memory.stand({"stands": "removal_old", "ended": "removal_old", "incident:7": "incident"}, NOW)
+    memory.stand({"stands": "removal_old"}, NOW)
+    assert memory.forget_ended(NOW) == 0  # it ended now, not before
+    assert memory.forget_ended(NOW + timedelta(seconds=1)) == 1
+    assert set(memory.all()) == {"stands", "incident:7"}
+
+
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 STEPS = st.lists(st.tuples(st.frozensets(KEYS), st.booleans(), st.integers(min_value=1, max_value=30)), min_size=1, max_size=12)
 

@@ -379,6 +379,19 @@ def test_files_and_functions_stay_short() -> None:
     assert long >= LONG, f"no longer long, take them off the list: {sorted(LONG - long)}"
 
 
+def test_the_engine_is_asked_where_its_own_words_are_dropped() -> None:
+    """What DuckDB says when it fails could quote a value: `ask`, `fetch` and `run_file` are the only ways to it on the path."""
+    rooms = ("nestaudience/screening/", "nestaudience/delta/", "nestaudience/delivery/")
+    bare = {
+        name_of(path)
+        for path in SOURCES
+        if name_of(path).startswith(rooms)
+        for call in calls(path)
+        if called(call) in {"execute", "executemany", "sql"}
+    }
+    assert bare == {"nestaudience/screening/engine.py"}
+
+
 def test_nothing_prints() -> None:
     assert [
         name_of(path) for path in SOURCES for call in calls(path) if isinstance(call.func, ast.Name) and call.func.id == "print"

@@ -15,6 +15,7 @@ from typing import Final
 
 from nestaudience.delta.plan import Delta
 from nestaudience.ledger.entries import Value
+from nestaudience.screening.engine import ask
 from nestaudience.vocabulary import AudienceKey
 
 CLOCKS: Final = ("recorded_to_visible", "visible_to_accepted", "accepted_to_done")
@@ -68,7 +69,7 @@ def spread(measured: Iterable[tuple[int, int]]) -> Spread | None:
 
 def recorded_to_visible(delta: Delta, key: AudienceKey) -> list[tuple[int, int]]:
     """(seconds, people) from the last no that was recorded to this run, for whoever leaves this list for something that was said."""
-    rows = delta.screened.connection.execute(_RECORDED, {"audience": delta.screened.number(key)}).fetchall()
+    rows = ask(delta.screened.connection, _RECORDED, {"audience": delta.screened.number(key)})
     return [(int(seconds), int(people)) for seconds, people in rows]
 
 

@@ -28,6 +28,7 @@ from nestaudience.delivery.salts import Salts
 from nestaudience.delta.plan import Delta
 from nestaudience.destinations.port import OptsOut
 from nestaudience.ledger.entries import EntryType, Value
+from nestaudience.screening.engine import ask
 from nestaudience.vocabulary import Operation, Recipient
 
 
@@ -172,8 +173,10 @@ class Delivery:
         number = self._delta.screened.number(self._line.audience.key)
         ids = pa.array(range(first_id, first_id + rows.num_rows), pa.int64())
         engine.register("just_sent", rows.append_column("member_id", ids))
-        engine.execute(
-            "INSERT INTO sent SELECT ?, digest, account_token, person_token, row_no, member_id FROM just_sent", [number]
+        ask(
+            engine,
+            "INSERT INTO sent SELECT $audience, digest, account_token, person_token, row_no, member_id FROM just_sent",
+            {"audience": number},
         )
         engine.unregister("just_sent")
 
@@ -183,8 +186,7 @@ class Delivery:
         engine = self._delta.screened.connection
         number = self._delta.screened.number(self._line.audience.key)
         engine.register("just_left", rows)
-        engine.execute("DELETE FROM sent WHERE audience_no = ? AND digest IN (SELECT digest FROM just_left)", [number])
-        engine.execute(
-            "UPDATE held SET removing = true WHERE audience_no = ? AND digest IN (SELECT digest FROM just_left)", [number]
-        )
+        mine = "audience_no = $audience AND digest IN (SELECT digest FROM just_left)"
+        ask(engine, f"DELETE FROM sent WHERE {mine}", {"audience": number})  # noqa: S608 (ours)
+        ask(engine, f"UPDATE held SET removing = true WHERE {mine}", {"audience": number})  # noqa: S608 (ours)
         engine.unregister("just_left")

@@ -19,7 +19,7 @@ from nestaudience.customers.port import CustomerStore, Snapshot
 from nestaudience.delivery.fresh import NOBODY, OVERLAP, Fresh, read_fresh
 from nestaudience.errors import NeedsFix
 from nestaudience.hashing.tokens import Tokens
-from nestaudience.screening.engine import EngineLimits, fetch, open_engine, tokens_to_uuid
+from nestaudience.screening.engine import EngineLimits, ask, fetch, open_engine, tokens_to_uuid
 from nestaudience.screening.intake import Intake
 from nestaudience.screening.rules import AudienceRule, Rules
 from nestaudience.screening.screen import HELD_SCHEMA, Known, Screened, screen
@@ -56,9 +56,10 @@ class LastLook:
         self._since = screened.now - OVERLAP
         self._stack = ExitStack()
         self._engine = self._stack.enter_context(open_engine(EngineLimits(memory="512MB", threads=1)))
-        screened.connection.execute(
+        ask(
+            screened.connection,
             "CREATE TABLE IF NOT EXISTS sent (audience_no INTEGER, digest UUID, account_token UUID, person_token UUID, row_no BIGINT, "
-            "member_id BIGINT)"
+            "member_id BIGINT)",
         )
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from nestaudience.hashing.commitments import person_keys
 from nestaudience.ledger.memory import Memory
-from nestaudience.screening.engine import fetch, tokens_to_uuid, uuid_to_tokens
+from nestaudience.screening.engine import ask, fetch, tokens_to_uuid, uuid_to_tokens
 
 Bytes2D = npt.NDArray[np.uint8]
 
@@ -29,7 +29,7 @@ class Salts:
         self._randomness = randomness
         persons = memory.persons(only)
         self._salts = _rows(persons.column("salt"))
-        engine.execute("CREATE OR REPLACE TABLE person_row (person_token UUID, person_row BIGINT)")
+        ask(engine, "CREATE OR REPLACE TABLE person_row (person_token UUID, person_row BIGINT)")
         self._index(persons.column("person_token").combine_chunks(), 0)
 
     def admit(self, query: str) -> int:
@@ -50,7 +50,7 @@ class Salts:
         # Copied before it is joined: beside a table of one row the engine filters what it is lent, and it cannot filter a lent UUID.
         asked = pa.table({"place": pa.array(range(len(person_tokens)), pa.int64()), "person_token": person_tokens})
         self._engine.register("persons_given", asked)
-        self._engine.execute("CREATE OR REPLACE TABLE asked_persons AS SELECT * FROM persons_given")
+        ask(self._engine, "CREATE OR REPLACE TABLE asked_persons AS SELECT * FROM persons_given")
         self._engine.unregister("persons_given")
         rows = fetch(
             self._engine,
@@ -66,7 +66,7 @@ class Salts:
             {"person_token": tokens_to_uuid(tokens), "person_row": pa.array(range(first, first + len(tokens)), pa.int64())}
         )
         self._engine.register("new_persons", table)
-        self._engine.execute("INSERT INTO person_row SELECT * FROM new_persons")
+        ask(self._engine, "INSERT INTO person_row SELECT * FROM new_persons")
         self._engine.unregister("new_persons")
 
 

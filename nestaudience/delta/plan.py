@@ -159,9 +159,8 @@ class Delta:
 
     def reasons(self, key: AudienceKey) -> dict[str, int]:
         """Why people leave: reason codes (any of a person's), `left_segment`, `address_changed` and `ordered`, with counts that may overlap."""
-        rows = self._engine.execute(
-            "SELECT mask, moved, ordered, count(*) FROM removal WHERE audience_no = ? GROUP BY ALL", [self.screened.number(key)]
-        ).fetchall()
+        counted = "SELECT mask, moved, ordered, count(*) FROM removal WHERE audience_no = $audience GROUP BY ALL"
+        rows = ask(self._engine, counted, {"audience": self.screened.number(key)})
         found: dict[str, int] = {}
         for mask, moved, ordered, count in rows:
             codes = [reason.value for reason in Reason if mask & reason.bit]
@@ -222,7 +221,7 @@ def work_out(
     stand now.
     """
     engine = screened.connection
-    engine.execute("SET VARIABLE no_mask = $mask::UBIGINT", {"mask": NO_MASK})
+    ask(engine, "SET VARIABLE no_mask = $mask::UBIGINT", {"mask": NO_MASK})
     _give(screened, orders)
     run_file(engine, _PACKAGE, "01_delta.sql")
     rows = ask(engine, _COUNTED)
@@ -247,10 +246,10 @@ def _give(screened: Screened, orders: Orders) -> None:
     engine = screened.connection
     for name, keys in (("emptied", orders.emptied), ("urgent", orders.urgent)):
         numbers = [screened.number(audience.key) for audience in screened.audiences if audience.key in keys]
-        engine.execute(f"SET VARIABLE {name} = $numbers::INTEGER[]", {"numbers": numbers})
-    engine.execute("SET VARIABLE urgent_mask = $mask::UBIGINT", {"mask": URGENT_MASK})
-    engine.execute("SET VARIABLE resend = $resend::BOOLEAN", {"resend": orders.resend})
+        ask(engine, f"SET VARIABLE {name} = $numbers::INTEGER[]", {"numbers": numbers})
+    ask(engine, "SET VARIABLE urgent_mask = $mask::UBIGINT", {"mask": URGENT_MASK})
+    ask(engine, "SET VARIABLE resend = $resend::BOOLEAN", {"resend": orders.resend})
     rows = orders.retracted if orders.retracted is not None else pa.array([], pa.int64())
     engine.register("retracted_given", pa.table({"held_no": rows}))
-    engine.execute("CREATE OR REPLACE TABLE retracted AS SELECT held_no FROM retracted_given")
+    ask(engine, "CREATE OR REPLACE TABLE retracted AS SELECT held_no FROM retracted_given")
     engine.unregister("retracted_given")

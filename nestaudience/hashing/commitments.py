@@ -71,7 +71,11 @@ def membership_leaves(person_keys: Bytes2D, batch_id: bytes, operation: Operatio
 
     `list_key` has 32 bytes (`key_of_list(name)`). A person who is in the batch with two digests has the same leaf twice.
     """
-    found = leaves_of(person_keys, batch_id, operation, list_key)
+    return sorted_leaves(leaves_of(person_keys, batch_id, operation, list_key))
+
+
+def sorted_leaves(found: Bytes2D) -> bytes:
+    """Leaves [n, 32] as a batch keeps them: sorted and packed."""
     return np.sort(np.ascontiguousarray(found).view(f"S{DIGEST_BYTES}"), axis=0).tobytes()
 
 

@@ -7,6 +7,7 @@ written without the writer's lease.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -14,6 +15,9 @@ from sqlalchemy.engine import Connection, Engine
 from nestaudience.ledger.engine import read, write
 from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.schema import TOLD_ALERT
+
+INCIDENT: Final = "incident"
+"""The code of an alert that is told once and never stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,11 @@ class ToldAlerts:
     def not_told(self, keys: list[str], failure: str, now: datetime) -> None:
         """Nobody could be told of these: the code of what went wrong."""
         self._set(keys, {"failed_at": utc_text(now), "failure": failure})
+
+    def forget_ended(self, before: datetime) -> int:
+        """Forget alerts that ended before then (UTC); how many. Of an incident the row stays: without it, it would be told again."""
+        old = sa.and_(TOLD_ALERT.c.cleared_at != "", TOLD_ALERT.c.cleared_at < utc_text(before), TOLD_ALERT.c.code != INCIDENT)
+        return int(write(self._engine, lambda c: c.execute(sa.delete(TOLD_ALERT).where(old)).rowcount))
 
     def _set(self, keys: list[str], values: dict[str, str]) -> None:
         if keys:

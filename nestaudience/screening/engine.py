@@ -89,7 +89,9 @@ def _answered(asking: Callable[[], T], where: str = "the engine", remedy: str = 
     return answers[0]
 
 
-def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+def ask(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | list[Any] | None = None
+) -> list[tuple[Any, ...]]:
     """A statement of ours and its rows, none for one that gives none. Raises `MustStop` when the engine fails, as `run_file` does."""
     return _answered(lambda: connection.execute(query, parameters or {}).fetchall())
 
@@ -138,13 +140,14 @@ def prepare(connection: duckdb.DuckDBPyConnection, rules: Rules, audiences: Iter
     wanted = list(audiences)
     variables["uses_site"] = any(audience.uses_site for audience in wanted)
     for name, value in variables.items():
-        connection.execute(f"SET VARIABLE {name} = $value", {"value": value})
+        ask(connection, f"SET VARIABLE {name} = $value", {"value": value})
     _texts(connection, rules)
-    connection.execute("CREATE OR REPLACE TABLE source_kind (source VARCHAR, kind VARCHAR, number UBIGINT)")
+    ask(connection, "CREATE OR REPLACE TABLE source_kind (source VARCHAR, kind VARCHAR, number UBIGINT)")
     _insert(connection, "source_kind", [(name, kind.value, None) for name, kind in rules.sources.items()])
-    connection.execute(
+    ask(
+        connection,
         "CREATE OR REPLACE TABLE audience (audience_no INTEGER, key VARCHAR, controller VARCHAR, segment VARCHAR, recipient VARCHAR, "
-        "uses_orders BOOLEAN, uses_site BOOLEAN)"
+        "uses_orders BOOLEAN, uses_site BOOLEAN)",
     )
     rows = [(n, a.key, a.controller, a.segment, a.recipient.value, a.uses_orders, a.uses_site) for n, a in enumerate(wanted)]
     _insert(connection, "audience", rows)
@@ -158,10 +161,11 @@ def naive(moment: datetime) -> datetime:
 
 
 def _texts(connection: duckdb.DuckDBPyConnection, rules: Rules) -> None:
-    connection.execute(
-        "CREATE OR REPLACE TABLE text (text_no INTEGER, version VARCHAR, recipients UTINYINT, valid_from TIMESTAMP, signals UTINYINT)"
+    ask(
+        connection,
+        "CREATE OR REPLACE TABLE text (text_no INTEGER, version VARCHAR, recipients UTINYINT, valid_from TIMESTAMP, signals UTINYINT)",
     )
-    connection.execute("CREATE OR REPLACE TABLE text_cover (text_no INTEGER, controller VARCHAR, purpose UTINYINT)")
+    ask(connection, "CREATE OR REPLACE TABLE text_cover (text_no INTEGER, controller VARCHAR, purpose UTINYINT)")
     purposes = {"ad_matching": 1, "web_behaviour": 2, "enhanced_conversions": 3}
     texts, covers = [], []
     for number, text in enumerate(rules.texts):
@@ -176,4 +180,4 @@ def _texts(connection: duckdb.DuckDBPyConnection, rules: Rules) -> None:
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
     if rows:
         marks = ", ".join([f"({', '.join('?' for _ in rows[0])})"] * len(rows))
-        connection.execute(f"INSERT INTO {table} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608 (table names are ours)
+        ask(connection, f"INSERT INTO {table} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608 (table names are ours)
