@@ -254,25 +254,24 @@ class Requests:
         batch = Batch(batch_id, order.operation, people.digests, order.consent)
         prepared = line.destination.prepare(line.target, batch)
         inspect(prepared.contents(), batch, line.target)
-        batch_no = tools.memory.next_batch_no()
         keys = self._salts.keys_of(people.person_tokens, tools.keys.master.reveal())
         leaves = membership_leaves(keys, batch_id, order.operation, key_of_list(line.remote.list_id))
         members, ended = self._member_columns(batch_id, people), people.ended_rows
-        first_id: list[int] = [0]
+        number, first_id = [0], [0]
         fields = batch_fields(line.audience.key, line.remote, batch, leaves, order.transfer, order.number, order.marks)
-        values = self._batch_values(order, batch, batch_no)
+        values = self._batch_values(order, batch)
 
         def also(connection: Connection, _indices: tuple[int, ...]) -> None:
             keep_batch_leaves(connection, batch_id, leaves)
-            tools.memory.prepare_batch(connection, values)
+            number[0] = tools.memory.prepare_batch(connection, values)
             if members:
-                first_id[0] = tools.memory.add_members(connection, line.remote.list_no, batch_no, members)
+                first_id[0] = tools.memory.add_members(connection, line.remote.list_no, number[0], members)
             if ended:
-                tools.memory.mark_removed(connection, ended, batch_no)
+                tools.memory.mark_removed(connection, ended, number[0])
 
         tools.log.append_and_seal([(EntryType.BATCH, self.context(), fields)], also)
         sent_at, receipt = tools.clock(), line.destination.send(prepared)
-        self._answer(order.transfer, batch, batch_no, receipt)
+        self._answer(order.transfer, batch, number[0], receipt)
         self._measure(order.operation, people, receipt, sent_at)
         return first_id[0], receipt
 
@@ -343,10 +342,9 @@ class Requests:
             "sealed_digest": seal(self._tools.keys.seal.reveal(), batch_id, people.digests),
         }
 
-    def _batch_values(self, order: Order, batch: Batch, batch_no: int) -> dict[str, object]:
+    def _batch_values(self, order: Order, batch: Batch) -> dict[str, object]:
         keys = self._tools.keys
         return {
-            "batch_no": batch_no,
             "batch_id": batch.batch_id,
             "transfer_id": order.transfer,
             "list_no": self._line.remote.list_no,

@@ -1,7 +1,7 @@
 """Each person's random salt, by row number, for the leaves of the batches that a run sends.
 
 The engine joins persons by token and says a row number; the salts themselves stay in one array here. New persons get theirs before anything about
-them is written. No salt is ever derived from anything.
+them is written; another process that works for the same run may have given it to them already. No salt is ever derived from anything.
 """
 
 from collections.abc import Callable
@@ -27,6 +27,7 @@ class Salts:
         self._engine = engine
         self._memory = memory
         self._randomness = randomness
+        self._last = memory.last_person()
         persons = memory.persons(only)
         self._salts = _rows(persons.column("salt"))
         ask(engine, "CREATE OR REPLACE TABLE person_row (person_token UUID, person_row BIGINT)")
@@ -40,9 +41,11 @@ class Salts:
             " WHERE q.person_token IS NOT NULL",
         )
         tokens = uuid_to_tokens(fresh.column("person_token"))
-        salts = self._memory.add_persons(tokens, self._randomness)
-        self._index(tokens, len(self._salts))
-        self._salts = np.concatenate([self._salts, _rows(salts)])
+        if not len(tokens):
+            return 0
+        written, self._last = self._memory.add_persons(tokens, self._randomness, self._last)
+        self._index(written.column("person_token").combine_chunks(), len(self._salts))
+        self._salts = np.concatenate([self._salts, _rows(written.column("salt"))])
         return len(tokens)
 
     def keys_of(self, person_tokens: pa.Array, master: bytes) -> Bytes2D:
@@ -66,7 +69,8 @@ class Salts:
             {"person_token": tokens_to_uuid(tokens), "person_row": pa.array(range(first, first + len(tokens)), pa.int64())}
         )
         self._engine.register("new_persons", table)
-        ask(self._engine, "INSERT INTO person_row SELECT * FROM new_persons")
+        # Whoever another process wrote down while the first ones were read may come twice.
+        ask(self._engine, "INSERT INTO person_row FROM new_persons n ANTI JOIN person_row p ON p.person_token = n.person_token")
         self._engine.unregister("new_persons")
 
 

@@ -161,12 +161,12 @@ def sweep_off(sweep: Sweep, remote: RemoteList, destination: Destination, tools:
     prepared = destination.prepare_sweep(target, datetime.fromisoformat(sweep.as_of))
     inspect_sweep(prepared.contents(), target)
     wait_for_turn(destination, target, Operation.REMOVE, tools)
-    batch_no = tools.memory.next_batch_no()
-    values = _batch_values(sweep, remote, batch_no, tools)
+    values = _batch_values(sweep, remote, tools)
+    number: list[int] = []
 
     def also(connection: Connection, _indices: tuple[int, ...]) -> None:
-        tools.memory.prepare_batch(connection, values)
-        tools.memory.mark_older(connection, remote.list_no, batch_no, sweep.as_of)
+        number.append(tools.memory.prepare_batch(connection, values))
+        tools.memory.mark_older(connection, remote.list_no, number[0], sweep.as_of)
 
     said = _fields(sweep.sweep_id, remote, sweep.as_of)
     tools.log.append_and_seal([(EntryType.SWEEP, tools.context(remote.controller), said | {"state": "asked"})], also)
@@ -174,7 +174,7 @@ def sweep_off(sweep: Sweep, remote: RemoteList, destination: Destination, tools:
     answer, changes = _answer(receipt, destination.name, utc_text(tools.clock()))
     tools.log.append_and_seal(
         [(EntryType.SWEEP, tools.context(remote.controller), said | answer)],
-        lambda connection, _: tools.memory.set_batch(connection, batch_no, changes),
+        lambda connection, _: tools.memory.set_batch(connection, number[0], changes),
     )
     return receipt
 
@@ -193,10 +193,9 @@ def _answer(receipt: Receipt, name: str, at: str) -> tuple[dict[str, Value], dic
     raise MustStop("receipt_unknown", "a sweep", "report a defect: a receipt of no known kind")
 
 
-def _batch_values(sweep: Sweep, remote: RemoteList, batch_no: int, tools: Tools) -> dict[str, object]:
+def _batch_values(sweep: Sweep, remote: RemoteList, tools: Tools) -> dict[str, object]:
     keys = tools.keys
     return {
-        "batch_no": batch_no,
         "batch_id": bytes.fromhex(sweep.sweep_id),
         "transfer_id": sweep.sweep_id,
         "list_no": remote.list_no,

@@ -1,6 +1,7 @@
 """Who works on what: leases in the ledger, so that two runs never deliver to one list at a time.
 
-A lease is held by a process on this machine; it is free again when that process is no more, or when it was not renewed for its term.
+A lease is held by a process; it is free again when that process is no more, which is seen on its own machine only, or when it was not renewed for
+its term. Several processes that work for one run name the run and, behind a slash, an attempt: a later attempt takes over from an earlier one.
 Prefect's limits are courtesy beside it. Who comes second waits as long as its patience lasts, and is then told to try again; there is no queue.
 """
 
@@ -8,9 +9,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -47,7 +49,7 @@ def leased(
 
 
 class Lease:
-    """One lease of one owner (a run id)."""
+    """One lease of one owner: a run id, or a run id, a slash and an attempt."""
 
     def __init__(self, engine: Engine, name: str, owner: str, clock: Clock) -> None:
         self._engine = engine
@@ -69,7 +71,7 @@ class Lease:
 
         def work(connection: Connection) -> bool:
             row = connection.execute(sa.select(LEASE).where(LEASE.c.name == self._name)).one_or_none()
-            if row is not None and row.owner != self._owner and _alive(row.process) and row.renewed_at > utc_text(now - TERM):
+            if row is not None and _run_of(row.owner) != _run_of(self._owner) and _at_work(row, now):
                 return False
             connection.execute(sa.delete(LEASE).where(LEASE.c.name == self._name))
             values = {"name": self._name, "owner": self._owner, "process": _this_process(), "renewed_at": utc_text(now)}
@@ -87,7 +89,16 @@ class Lease:
             return int(connection.execute(statement).rowcount)
 
         if write(self._engine, work) != 1:
-            raise TryAgain("lease_lost", self._name, "another run has taken it over; run again")
+            raise self.lost()
+
+    def held(self, connection: Connection) -> bool:
+        """True when it is still this owner's, in the transaction of the caller."""
+        statement = sa.select(sa.exists().where(LEASE.c.name == self._name, LEASE.c.owner == self._owner))
+        return bool(connection.execute(statement).scalar_one())
+
+    def lost(self) -> TryAgain:
+        """The error of work that went on without it."""
+        return TryAgain("lease_lost", self._name, "another run has taken it over; run again")
 
     def give_back(self) -> None:
         """Free it, when it is still this owner's."""
@@ -98,19 +109,39 @@ class Lease:
 def holder(engine: Engine, name: str, clock: Clock) -> str | None:
     """Who holds a lease now (a run id); None when it is free, stale, or held by a process that is no more. Changes nothing."""
     row = read(engine, lambda connection: connection.execute(sa.select(LEASE).where(LEASE.c.name == name)).one_or_none())
-    if row is None or not _alive(row.process) or row.renewed_at <= utc_text(clock() - TERM):
+    if row is None or not _at_work(row, clock()):
         return None
     return str(row.owner)
 
 
+def _at_work(row: sa.Row[Any], now: datetime) -> bool:
+    return _alive(row.process) and row.renewed_at > utc_text(now - TERM)
+
+
 def _this_process() -> str:
-    """The process and the moment at which it started, so that a number used again is not mistaken for it."""
-    return f"{os.getpid()}:{_started(os.getpid())}"
+    """The process, the moment at which it started, so that a number used again is not mistaken for it, and its machine."""
+    return f"{os.getpid()}:{_started(os.getpid())}:{this_machine()}"
 
 
 def _alive(process: str) -> bool:
-    pid, _, started = process.partition(":")
+    """False for a process of this machine that is no more. What became of another machine's cannot be seen: it counts as living."""
+    pid, started, machine = (*process.split(":", 2), "", "")[:3]
+    if machine and machine != this_machine():
+        return True
     return pid.isdigit() and _started(int(pid)) == started and started != ""
+
+
+@cache
+def this_machine() -> str:
+    """Where process numbers mean what they mean here: the machine since it was started, and the container. Empty where the system does not say."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text('ascii').strip()}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _run_of(owner: str) -> str:
+    return owner.partition("/")[0]
 
 
 def _started(pid: int) -> str:

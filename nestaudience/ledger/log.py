@@ -52,7 +52,7 @@ class LogReader:
 
     def count(self) -> int:
         """How many entries the log has, sealed or not."""
-        return read(self.engine, _next_index)
+        return read(self.engine, next_index)
 
     def bodies(
         self, first: int = 0, last: int | None = None, types: frozenset[EntryType] | None = None
@@ -121,7 +121,7 @@ class LogReader:
 
 
 class TransferLog(LogReader):
-    """The one writer of a ledger's log. Safe for threads; a second process that appended makes the first one stop.
+    """The one writer of a ledger's log. Safe for threads; a second process that appended makes the first one stop (`SharedLog` is for several).
 
     Opening compares the ledger with the signer's head. Raises `MustStop`: `ledger_restored` (the ledger has fewer entries than
     were signed: a backup was put back), `ledger_inconsistent` (other entries than were signed), `head_behind_ledger` (the head
@@ -156,14 +156,11 @@ class TransferLog(LogReader):
             rows = self._rows(entries, start)
 
             def work(connection: Connection) -> None:
-                if _next_index(connection) != start:
+                if next_index(connection) != start:
                     raise MustStop(
                         "second_writer", "the transfer log", "end the other program that writes this ledger, then run again"
                     )
-                if rows:
-                    connection.execute(sa.insert(LOG_ENTRY), rows)
-                if also is not None:
-                    also(connection, tuple(range(start, start + len(rows))))
+                insert_rows(connection, rows, start, also)
 
             write(self.engine, work)
             self._size = start + len(rows)
@@ -249,7 +246,18 @@ def keep_note(connection: Connection, signed: SignedCheckpoint) -> None:
         connection.execute(sa.insert(CHECKPOINT), {"size": signed.size, "note": signed.note})
 
 
-def _next_index(connection: Connection) -> int:
+def insert_rows(connection: Connection, rows: list[dict[str, object]], start: int, also: Also | None) -> tuple[int, ...]:
+    """Write the rows of entries, the first of which has this index, and what stands with them; their indices."""
+    indices = tuple(range(start, start + len(rows)))
+    if rows:
+        connection.execute(sa.insert(LOG_ENTRY), rows)
+    if also is not None:
+        also(connection, indices)
+    return indices
+
+
+def next_index(connection: Connection) -> int:
+    """The index of the entry that is appended next."""
     last = connection.execute(sa.select(sa.func.max(LOG_ENTRY.c.idx))).scalar_one()
     return 0 if last is None else int(last) + 1
 

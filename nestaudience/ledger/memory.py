@@ -52,6 +52,9 @@ RECOVERING: Final = "recovering"
 PROBING: Final = "probing"
 """The state of a list whose first fill is not over: a probe goes first, the rest after its clean result."""
 
+PERSON_FIELDS: Final = pa.schema([("person_token", TOKEN), ("salt", pa.binary(32))])
+_LAST_PERSON: Final = sa.select(sa.func.coalesce(sa.func.max(PERSON.c.person_no), 0))
+
 _OPEN: Final = """
 WITH doubt AS MATERIALIZED (
   SELECT DISTINCT m.list_no, m.digest_token FROM membership m JOIN batch a ON a.batch_no = m.batch_added
@@ -161,10 +164,6 @@ class Memory:
         query = sa.select(BATCH.c.state).where(mine).order_by(BATCH.c.batch_no.desc()).limit(1)
         return read(self.engine, lambda c: c.execute(query).scalar_one_or_none()) == "refused"
 
-    def next_batch_no(self) -> int:
-        """The number of the next batch."""
-        query = sa.select(sa.func.coalesce(sa.func.max(BATCH.c.batch_no), 0) + 1)
-        return int(read(self.engine, lambda c: c.execute(query).scalar_one()))
 
     def batch_keys(self, only: Iterable[int] | None = None) -> dict[int, tuple[bytes, str]]:
         """Batch number -> batch id and the id of the key that sealed its digests; of these batches, or of all."""
@@ -195,9 +194,12 @@ class Memory:
         )
         return int(connection.execute(sa.select(sa.func.max(MEMBERSHIP.c.member_id))).scalar_one()) - count + 1
 
-    def prepare_batch(self, connection: Connection, values: dict[str, Any]) -> None:
-        """Remember a batch as perhaps sent, in the transaction of its batch entry."""
-        connection.execute(sa.insert(BATCH), values)
+    def prepare_batch(self, connection: Connection, values: dict[str, Any]) -> int:
+        """Remember a batch as perhaps sent, in the transaction of its batch entry; its number, the next one unless `values` name it."""
+        following = sa.select(sa.func.coalesce(sa.func.max(BATCH.c.batch_no), 0) + 1)
+        number = int(values["batch_no"] if "batch_no" in values else connection.execute(following).scalar_one())
+        connection.execute(sa.insert(BATCH), {**values, "batch_no": number})
+        return number
 
     def mark_removed(self, connection: Connection, member_ids: list[int], batch_no: int) -> None:
         """These memberships are being removed by this batch."""
@@ -295,22 +297,36 @@ class Memory:
 
     def persons(self, only: pa.Array | None = None) -> pa.Table:
         """Every person's salt, or those of these tokens, in append order: `person_token` binary[16], `salt` binary[32]."""
-        schema = pa.schema([("person_token", TOKEN), ("salt", pa.binary(32))])
-        query, values = "SELECT person_no, person_token, salt FROM person", {}
-        if only is not None:
-            query, values = f"{query} WHERE person_token IN ({token_set('persons')})", {"persons": packed_bytes(only)}
-        pages = read_pages(self.engine, query, "person_no", (), {"person_token": 16, "salt": 32}, values)
-        return pa.Table.from_batches(
-            [pa.record_batch([page.binaries[name] for name in schema.names], schema) for page in pages], schema
-        )
+        query = "SELECT person_no, person_token, salt FROM person"
+        if only is None:
+            return self._persons(query, {})
+        return self._persons(f"{query} WHERE person_token IN ({token_set('persons')})", {"persons": packed_bytes(only)})
 
-    def add_persons(self, tokens: pa.Array, randomness: Callable[[int], bytes]) -> pa.Array:
-        """Give new persons a salt each, durably; the salts, in order."""
-        content = randomness(32 * len(tokens))
-        salts = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(tokens), [None, pa.py_buffer(content)])
-        columns = {"person_token": tokens, "salt": salts}
-        write(self.engine, lambda c: insert_packed(c, PERSON.name, len(tokens), packed=columns, constants={}))
-        return salts
+    def _persons(self, query: str, values: dict[str, object]) -> pa.Table:
+        pages = read_pages(self.engine, query, "person_no", (), {"person_token": 16, "salt": 32}, values)
+        batches = [pa.record_batch([page.binaries[name] for name in PERSON_FIELDS.names], PERSON_FIELDS) for page in pages]
+        return pa.Table.from_batches(batches, PERSON_FIELDS)
+
+    def last_person(self) -> int:
+        """The row number of the person who got a salt last; 0 for nobody. Others may follow at any time."""
+        return int(read(self.engine, lambda c: c.execute(_LAST_PERSON).scalar_one()))
+
+    def add_persons(self, tokens: pa.Array, randomness: Callable[[int], bytes], after: int) -> tuple[pa.Table, int]:
+        """Give each of these persons a salt, durably, who got none since row `after`: whoever calls knows everybody up to there. Every row since
+        then, whoever wrote it, as `persons` gives them, and the number of the last one.
+        """
+
+        def work(connection: Connection) -> tuple[pa.Table, int]:
+            others = self._persons("SELECT person_no, person_token, salt FROM person WHERE person_no > :since", {"since": after})
+            fresh = tokens.filter(pc.invert(pc.is_in(tokens, others.column("person_token").combine_chunks())))
+            content = randomness(32 * len(fresh))
+            salts = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(fresh), [None, pa.py_buffer(content)])
+            columns = {"person_token": fresh, "salt": salts}
+            insert_packed(connection, PERSON.name, len(fresh), packed=columns, constants={})
+            last = int(connection.execute(_LAST_PERSON).scalar_one())
+            return pa.concat_tables([others, pa.table(columns, schema=PERSON_FIELDS)]), last
+
+        return write(self.engine, work)
 
     # -- configuration
 

@@ -171,16 +171,16 @@ def remember(memory: Memory, number: int, rows: pa.Table) -> None:
 
 def one_batch(memory: Memory, list_no: int, people: int, tokens: dict[str, pa.Array]) -> None:
     """A batch that was confirmed."""
-    number, at = memory.next_batch_no(), utc_text(NOW)
+    at = utc_text(NOW)
     values = {
-        "batch_no": number, "batch_id": number.to_bytes(16, "big"), "transfer_id": "benchmark", "list_no": list_no, "operation": "add",
+        "batch_id": os.urandom(16), "transfer_id": "benchmark", "list_no": list_no, "operation": "add",
         "people": people, "state": "confirmed", "sent_at": at, "settled_at": at, "request_id": "", "rejected": 0, "attempt": 1,
         "index_key": "i", "seal_key": "s", "master_key": "m",
     }  # fmt: skip
     sealed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), people, [None, pa.py_buffer(os.urandom(32 * people))])
 
     def work(connection: Any) -> None:
-        memory.prepare_batch(connection, values)
+        number = memory.prepare_batch(connection, values)
         memory.add_members(connection, list_no, number, tokens | {"sealed_digest": sealed})
 
     write(memory.engine, work)

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, Final
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -109,7 +110,7 @@ def fill(place: site.Site, platforms: site.Platforms, members: int) -> None:
         at, keys = utc_text(platforms.clock.now()), parts.keys
         for _ in range(0, members, BATCH * 4):
             persons, accounts = column(BATCH, 16), column(BATCH, 16)
-            memory.add_persons(persons, random.bytes)
+            memory.add_persons(persons, random.bytes, memory.last_person())
             for place_no in random.choice(len(lists), 4, replace=False):
                 columns = {"account_token": accounts, "person_token": persons, "digest_token": column(BATCH, 16)}
                 one_batch(memory, lists[place_no], columns | {"sealed_digest": column(BATCH, 32)}, at, keys)
@@ -117,15 +118,14 @@ def fill(place: site.Site, platforms: site.Platforms, members: int) -> None:
 
 def one_batch(memory: Memory, remote: RemoteList, columns: dict[str, pa.Array], at: str, keys: Any) -> None:
     """One batch that was confirmed."""
-    number = memory.next_batch_no()
     values = {
-        "batch_no": number, "batch_id": number.to_bytes(16, "big"), "transfer_id": "benchmark", "list_no": remote.list_no, "operation": "add",
+        "batch_id": uuid4().bytes, "transfer_id": "benchmark", "list_no": remote.list_no, "operation": "add",
         "people": BATCH, "state": "confirmed", "sent_at": at, "settled_at": at, "request_id": "", "rejected": 0, "attempt": 1,
         "index_key": keys.index.key_id, "seal_key": keys.seal.key_id, "master_key": keys.master.key_id,
     }  # fmt: skip
 
     def work(connection: Any) -> None:
-        memory.prepare_batch(connection, values)
+        number = memory.prepare_batch(connection, values)
         memory.add_members(connection, remote.list_no, number, columns)
 
     write(memory.engine, work)

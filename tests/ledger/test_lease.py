@@ -100,3 +100,13 @@ def test_a_process_number_used_again_is_not_its_owner(engine: Engine, clock: Han
     write(engine, lambda c: c.execute(sa.update(LEASE).values(process=f"{number}:1")))
     Lease(engine, "writer", "second", clock).take()
     assert owners(engine) == {"writer": "second"}
+
+
+def test_a_process_of_another_machine_counts_as_living_until_its_term_has_passed(engine: Engine, clock: Hands) -> None:
+    Lease(engine, "writer", "first", clock).take()
+    write(engine, lambda c: c.execute(sa.update(LEASE).values(process="1:1:another/pid:[1]")))
+    with pytest.raises(TryAgain):
+        Lease(engine, "writer", "second", clock).take()
+    clock.time += TERM
+    Lease(engine, "writer", "second", clock).take()
+    assert owners(engine) == {"writer": "second"}

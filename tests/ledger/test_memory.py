@@ -89,7 +89,9 @@ def test_members_come_back_as_they_went_in(memory: Memory) -> None:
 
     def work(connection: Any) -> tuple[int, int]:
         memory.prepare_batch(connection, batch(1, list_no, "add", "confirmed", NOW, NOW))
-        memory.prepare_batch(connection, batch(2, list_no, "add", "accepted", NOW))
+        following = batch(2, list_no, "add", "accepted", NOW)
+        del following["batch_no"]
+        assert memory.prepare_batch(connection, following) == 2
         return memory.add_members(connection, list_no, 1, first), memory.add_members(connection, list_no, 2, second)
 
     assert write(memory.engine, work) == (1, 70_001)
@@ -111,7 +113,6 @@ def test_members_come_back_as_they_went_in(memory: Memory) -> None:
     assert held.column("in_flight").to_pylist() == [0] * 70_000 + [1] * 3
     assert memory.sizes(NOW) == {list_no: 70_003}
     assert memory.batch_keys() == {1: ((1).to_bytes(16, "big"), "s"), 2: ((2).to_bytes(16, "big"), "s")}
-    assert memory.next_batch_no() == 3
 
 
 @dataclass(frozen=True)
@@ -275,14 +276,16 @@ def test_a_list_that_is_gone_holds_nobody_and_its_audience_can_be_bound_again(me
 def test_persons_and_their_salts(memory: Memory) -> None:
     randomness = random.Random(1).randbytes
     first, second = tokens(66_000, 1), tokens(2, 2)
-    salts = [
-        memory.add_persons(first, randomness),
-        memory.add_persons(second, randomness),
-        memory.add_persons(second.slice(0, 0), randomness),
-    ]
+    written, last = memory.add_persons(first, randomness, memory.last_person())
+    assert (written.num_rows, last, memory.last_person()) == (66_000, 66_000, 66_000)
+    # Somebody else who knew the first 65 999 only wants two of them and two more: nobody gets a second salt.
+    more, last = memory.add_persons(pa.concat_arrays([first.slice(65_999), second]), randomness, 65_999)
+    assert last == 66_002
+    assert more.slice(0, 1).equals(written.slice(65_999))
+    assert memory.add_persons(second.slice(0, 0), randomness, last)[0].num_rows == 0
     persons = memory.persons()
     assert persons.column("person_token").combine_chunks().equals(pa.concat_arrays([first, second]))
-    assert persons.column("salt").combine_chunks().equals(pa.concat_arrays(salts))
+    assert persons.combine_chunks().equals(pa.concat_tables([written, more.slice(1)]).combine_chunks())
     assert len(set(persons.column("salt").to_pylist())) == 66_002
 
 
