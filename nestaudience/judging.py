@@ -3,11 +3,13 @@
 A plan is this and nothing else. It sends nothing but status questions; with `tools` it writes down what the platforms answered.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
+
+import pyarrow as pa
 
 from nestaudience.accepted import ACCEPTED_BY, accepted_last
 from nestaudience.config.settings import Audience
@@ -32,9 +34,11 @@ from nestaudience.ledger.memory import RECOVERING, RemoteList
 from nestaudience.parts import Parts
 from nestaudience.releasing import in_force
 from nestaudience.remembering import recall
-from nestaudience.screening.engine import open_engine
+from nestaudience.screening.engine import Connection, open_engine
 from nestaudience.screening.intake import Intake, read_all
+from nestaudience.screening.recall import Recall
 from nestaudience.screening.screen import Screened, screen
+from nestaudience.verdict import Verdict
 from nestaudience.vocabulary import STOCKHOLM, AudienceKey, Mode, RunId
 
 _NO_MORE: Final = frozenset({"gone", "closed"})
@@ -71,6 +75,12 @@ class Judged:
     """Somebody decided that lists are kept without knowing how fresh the store is."""
 
     @property
+    def verdict(self) -> Verdict:
+        """The same in keys and counts."""
+        codes, counts = tuple(problem.code for problem in self.problems), self.screened.counts
+        return Verdict(self.plans, self.endings, counts, codes, self.unreachable, self.seen_all, self.facts)
+
+    @property
     def plans(self) -> tuple[AudiencePlan, ...]:
         """Every audience's plan, in the configuration's order."""
         return tuple(self.delta.plans.values())
@@ -84,39 +94,45 @@ def judge(
 
     Without `tools` nothing is written anywhere, and nothing but status questions is sent.
     """
-    settings, memory = parts.settings, parts.memory
     # (2) What became of earlier requests. A plan takes the answers into account without keeping them.
     asked = settle(parts, now, tools)
-    held = read_held(memory, now, None if tools else asked.states())
+    with screen_and_compare(parts, now, asked, None if tools else asked.states(), note, job=job) as judged:
+        yield judged
+
+
+@contextmanager
+def screen_and_compare(
+    parts: Parts,
+    now: datetime,
+    asked: Asked,
+    news: Mapping[int, str] | None = None,
+    note: Note = silent,
+    *,
+    job: Job = NIGHTLY,
+    controller: str | None = None,
+) -> Iterator[Judged]:
+    """Steps (3) and (4), for the audiences in the job's scope, or one controller's of them; everybody's noes are read all the same. `news` are
+    answers that are not written down. It writes and sends nothing.
+    """
+    settings = parts.settings
+    held = read_held(parts.memory, now, news)
     # (3) One snapshot, judged.
-    audiences = tuple(audience for audience in settings.audiences.values() if job.scope.takes(audience))
+    audiences = tuple(a for a in settings.audiences.values() if job.scope.takes(a) and controller in {None, a.controller.key})
     today = now.astimezone(STOCKHOLM).date()
     remotes, states = lists_of(parts, today)
     numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
     with open_engine(parts.limits) as engine:
-        reading = Reading(parts, now)
-        screened = screen(
-            engine,
-            reading.into,
-            rules=settings.rules(),
-            audiences=[a.rule for a in audiences],
-            tokens=parts.tokens,
-            now=now,
-            held=held.for_engine(numbers),
-            recall=(recalled := recall(parts)),
-            progress=lambda view, rows: note("read", view, rows),
-        )
+        reading = Reading(parts, now, controller)
+        screened = reading.screened(engine, audiences, held.for_engine(numbers), recalled := recall(parts), note)
         # (4) What would leave and join, and what holds it.
         facts, feeds = _feeds(parts, screened, reading, now)
         stopped = closed_gates(settings, screened, reading.problems, frozenset(parts.absent), states, today, feeds)
-        limits = limits_of(parts, remotes, tuple(audience.key for audience in audiences), now, None if tools else asked.states())
-        orders = _orders(parts, held, states, job)
+        limits = limits_of(parts, remotes, tuple(audience.key for audience in audiences), now, news)
         everywhere = [gate for gate, shut in ((RETRACT_ONLY, job.mode is Mode.RETRACT), (FORGETFUL, recalled.missing)) if shut]
         stopped = {key: (*gates, *everywhere) for key, gates in stopped.items()}
-        delta = work_out(screened, limits, stopped, orders, in_force(parts.evidence.reader, now))
-        failures = (*asked.errors, *reading.failures)
-        endings, told = _endings(states, audiences), (reading.complete, facts, settings.freshness_unknown)
-        yield Judged(asked, held, screened, delta, remotes, endings, tuple(reading.problems), failures, *told)
+        delta = work_out(screened, limits, stopped, _orders(parts, held, states, job), in_force(parts.evidence.reader, now))
+        told = (tuple(reading.problems), (*asked.errors, *reading.failures), reading.complete, facts, settings.freshness_unknown)
+        yield Judged(asked, held, screened, delta, remotes, _endings(states, audiences), *told)
 
 
 def settle(parts: Parts, now: datetime, tools: Tools | None) -> Asked:
@@ -195,9 +211,10 @@ def _feeds(
 class Reading:
     """One snapshot of the store on its way into the engine, and what was wrong with it."""
 
-    def __init__(self, parts: Parts, now: datetime) -> None:
+    def __init__(self, parts: Parts, now: datetime, controller: str | None = None) -> None:
         self._parts = parts
         self._now = now
+        self._controller = controller
         self.told = Told()
         self.problems: list[StoreProblem] = []
         self.failures: list[NestAudienceError] = []
@@ -207,10 +224,27 @@ class Reading:
         """True when nothing kept the store from being read in whole."""
         return not self.failures and all(problem.code == "environment" for problem in self.problems)
 
+    def screened(
+        self, engine: Connection, audiences: Iterable[Audience], held: pa.Table, recalled: Recall, note: Note
+    ) -> Screened:
+        """Everybody, judged by the rules and by what memory keeps."""
+        return screen(
+            engine,
+            self.into,
+            rules=self._parts.settings.rules(),
+            audiences=[audience.rule for audience in audiences],
+            tokens=self._parts.tokens,
+            now=self._now,
+            held=held,
+            recall=recalled,
+            progress=lambda view, rows: note("read", view, rows),
+        )
+
     def into(self, intake: Intake) -> None:
         """Read everything. A store that fails judges nobody: what is owed still leaves, and a gate holds the rest."""
         audiences = self._parts.settings.audiences.values()
-        segments = frozenset((a.controller.key, a.segment.code) for a in audiences)
+        mine = (a for a in audiences if self._controller in {None, a.controller.key})
+        segments = frozenset((a.controller.key, a.segment.code) for a in mine)
         try:
             with self._parts.store.snapshot() as snapshot:
                 self.problems += [each for each in snapshot.problems if not each.is_warning and not each.is_about_status]

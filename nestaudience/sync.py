@@ -16,43 +16,36 @@ backfill is the same path with a filter.
 """
 
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
-from functools import partial
+from typing import Self
 
-from nestaudience.accepted import snapshot_fields
 from nestaudience.accepting import approval_fields, config_fields
 from nestaudience.anchoring import let_leave
+from nestaudience.bringing import Bringing, Lists
 from nestaudience.config.load import to_text
-from nestaudience.delivery.climbing import Climber, Climbing
-from nestaudience.delivery.clocks import recorded_to_visible
-from nestaudience.delivery.deliver import Delivery, Line, Sent, Tools
-from nestaudience.delivery.fields import funnel_fields, intent_fields, texts_for
-from nestaudience.delivery.filling import fill, opened
-from nestaudience.delivery.last_look import LastLook
+from nestaudience.delivery.deliver import Sent, Tools
 from nestaudience.delivery.list_facts import note_facts
-from nestaudience.delivery.lists import ELSEWHERE, WRONG_ACCOUNT, bind_list, confirm_list, delete_list, wrong_account
+from nestaudience.delivery.lists import ELSEWHERE, WRONG_ACCOUNT, delete_list, wrong_account
 from nestaudience.delivery.refused import STAYS_REFUSED
-from nestaudience.delivery.salts import Salts
-from nestaudience.delivery.settle import Answered, removal_times
-from nestaudience.delivery.sweeps import refused, replacing, why_not
-from nestaudience.delta.feeds import stale
-from nestaudience.errors import MustStop, NestAudienceError
+from nestaudience.delivery.settle import Answered, Asked, removal_times
+from nestaudience.errors import MustStop
 from nestaudience.interrupting import Interrupted, interruption, never
 from nestaudience.jobs import NIGHTLY, SETTLING, Job
 from nestaudience.judging import Judged, Note, judge, settle, silent
 from nestaudience.ledger.entries import Context, EntryType, Value, utc_text, uuid7
 from nestaudience.ledger.lease import WRITER, Lease, leased
 from nestaudience.ledger.log import TransferLog
+from nestaudience.ledger.memory import RemoteList
 from nestaudience.lists_anew import lists_anew
 from nestaudience.outcome import Outcome as Outcome  # handed on: whoever runs gets one
 from nestaudience.parts import Parts
 from nestaudience.remembering import remember
 from nestaudience.small_lists import retire_small
 from nestaudience.sweeping import sweep_what_is_due
-from nestaudience.vocabulary import STOCKHOLM, AudienceKey, KillSwitch, Mode, Operation, Purpose, RunId, RunKind
-from nestaudience.withdrawals import judge_withdrawals, reached, watermarks
+from nestaudience.verdict import NOTHING_JUDGED, Verdict
+from nestaudience.vocabulary import STOCKHOLM, AudienceKey, RunId, RunKind
+from nestaudience.withdrawals import judge_withdrawals, reached
 
 
 class Run:
@@ -76,20 +69,17 @@ class Run:
         self._interrupted = interrupted
         self._stack = ExitStack()
         self._leases: list[Lease] = []
-        self._owed: set[AudienceKey] = set()
-        self._elsewhere: set[AudienceKey] = set()
         self._answered: tuple[Answered, ...] = ()
-        self._marks: dict[str, datetime] = {}
-        self._first_send: datetime | None = None
         self.started: datetime
         self.outcome: Outcome
         self.judged: Judged
+        self.verdict: Verdict = NOTHING_JUDGED
+        self.lists: Lists
         self.log: TransferLog
         self.tools: Tools
-        self._salts: Salts
-        self._look: LastLook
+        self._bringing: Bringing
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> Self:
         """(1) Lease, log, configuration. What goes wrong frees the lease again."""
         parts = self.parts
         run_id = RunId(uuid7(parts.clock(), parts.randomness(10)))
@@ -105,7 +95,7 @@ class Run:
 
     def _begin(self) -> None:
         parts = self.parts
-        self.log = parts.open_log()
+        self.log = self._open_log()
         self.tools = Tools(
             self.log,
             parts.memory,
@@ -117,6 +107,7 @@ class Run:
             self._told,
             self._interrupted,
         )
+        self.lists = Lists(parts, self.job, self.tools, self.outcome, {}, self.outcome.run_id, self._leases, set(), set())
         settings = parts.settings
         begun: dict[str, Value] = {"night": self.outcome.night, "environment": settings.environment.value, **self.job.fields()}
         begun["kill_switch"] = settings.kill_switch.value
@@ -132,14 +123,12 @@ class Run:
             entries, lambda c, _: parts.memory.accept_config(c, settings.digest, text, self.started) if accept else None
         )
         self.outcome.errors += parts.absent.values()
-        if self._halted:
+        if self.lists.halted:
             remedy = "nothing was sent, and noes are owed; set [kill_switch] to additions or off"
             self.outcome.errors.append(MustStop("kill_switch", "kill_switch.position", remedy))
 
-    @property
-    def _halted(self) -> bool:
-        """True when nothing may be sent at all, and no list made or deleted; what became of earlier requests is still asked."""
-        return self.parts.settings.kill_switch is KillSwitch.EVERYTHING
+    def _open_log(self) -> TransferLog:
+        return self.parts.open_log()
 
     def _wait(self, seconds: float) -> None:
         """Wait for a lease. Raises `TryAgain`: `interrupted` when this process was asked to end meanwhile."""
@@ -158,7 +147,7 @@ class Run:
 
     def recover(self) -> None:
         """What is left of a recovery: lists of which a restored ledger does not know who is on them begin anew. Nothing to do otherwise."""
-        if self._halted:
+        if self.lists.halted:
             return
         begun, errors = lists_anew(self.parts, self.outcome.run_id, self.tools)
         self.outcome.begun_anew += begun
@@ -168,8 +157,7 @@ class Run:
         """(2) alone, for a run that does nothing else: how many requests have a result now."""
         self.recover()
         asked = settle(self.parts, self.started, self.tools)
-        self._answered = asked.answered
-        self.outcome.settled, self.outcome.waiting = len(asked.answered), asked.waiting
+        self._asked(asked)
         self.outcome.errors += asked.errors
         return len(asked.answered)
 
@@ -177,37 +165,42 @@ class Run:
         """What is left of a recovery, (2) to (4), and the entries that say so. The audiences in the job's scope, in order."""
         self.recover()
         self.judged = self._stack.enter_context(self._judging())
-        judged, outcome = self.judged, self.outcome
-        self._answered = judged.asked.answered
-        outcome.settled, outcome.waiting = len(judged.asked.answered), judged.asked.waiting
-        outcome.errors += judged.unreachable
-        codes, unknown = [problem.code for problem in judged.problems], outcome.freshness_unknown
-        snapshot = snapshot_fields(self.started, judged.screened.counts, codes, judged.facts, freshness_unknown=unknown)
-        entries: list[tuple[EntryType, Context, dict[str, Value]]] = [(EntryType.SNAPSHOT, self._context(""), snapshot)]
-        for plan in judged.plans:
-            outcome.gates[plan.key] = plan.gates
-            outcome.sent[plan.key] = Sent()
-            audience = self.parts.settings.audiences[plan.key]
-            if self.job.since is None:  # a small look has no funnel
-                entries.append((EntryType.FUNNEL, self._context(audience.controller.key), funnel_fields(plan)))
-        self.log.append(entries)
+        judged = self.judged
+        self._asked(judged.asked)
+        self.take(judged.verdict, judged.remotes)
         remember(self.parts, judged.screened, self.log, self._context(""), self.started)
         self._stop_elsewhere()
-        if any(plan.removals_to_send for plan in judged.plans):
-            self._marks = watermarks(self.log)
-        few = None if self.job.since is None else judged.held.persons()
-        self._salts = Salts(judged.screened.connection, self.parts.memory, self.parts.randomness, few)
-        self._look = LastLook(self.parts.store, judged.screened, self.parts.settings.rules(), self.parts.tokens, self.parts.clock)
-        self._stack.callback(self._look.close)
+        self._bringing = Bringing(self.lists, judged, self.started)
+        self._stack.callback(self._bringing.close)
         return tuple(plan.key for plan in judged.plans)
+
+    def take(self, verdict: Verdict, remotes: dict[AudienceKey, RemoteList]) -> None:
+        """What was judged becomes the run's: its entries are written, and nothing was sent yet to any of its lists."""
+        self.verdict, outcome = verdict, self.outcome
+        self.lists.remotes = remotes
+        outcome.errors += verdict.unreachable
+        snapshot = verdict.snapshot(self.started, freshness_unknown=outcome.freshness_unknown)
+        entries: list[tuple[EntryType, Context, dict[str, Value]]] = [(EntryType.SNAPSHOT, self._context(""), snapshot)]
+        for plan in verdict.plans:
+            outcome.gates[plan.key] = plan.gates
+            outcome.sent[plan.key] = Sent()
+        if self.job.since is None:  # a small look has no funnel
+            audiences = self.parts.settings.audiences
+            funnels = verdict.funnels().items()
+            entries += [(EntryType.FUNNEL, self._context(audiences[key].controller.key), fields) for key, fields in funnels]
+        self.log.append(entries)
+
+    def _asked(self, asked: Asked) -> None:
+        self._answered = asked.answered
+        self.outcome.settled, self.outcome.waiting = len(asked.answered), asked.waiting
 
     def _stop_elsewhere(self) -> None:
         """A list that the configuration looks for in another ad account than the ledger: an incident, and nothing is sent to it."""
-        for plan in self.judged.plans:
+        for plan in self.verdict.plans:
             if any(gate.code == WRONG_ACCOUNT for gate in plan.gates):
-                self._elsewhere.add(plan.key)
-                self._owed.add(plan.key)
-                audience, remote = self.parts.settings.audiences[plan.key], self.judged.remotes[plan.key]
+                self.lists.elsewhere.add(plan.key)
+                self.lists.owed.add(plan.key)
+                audience, remote = self.parts.settings.audiences[plan.key], self.lists.remotes[plan.key]
                 self.outcome.errors.append(wrong_account(audience, remote.list_id, ELSEWHERE, self.tools))
 
     def _judging(self) -> AbstractContextManager[Judged]:
@@ -219,82 +212,48 @@ class Run:
 
     def remove(self, key: AudienceKey) -> None:
         """(5) One list's removals. Errors are kept in the outcome; the other lists go on."""
-        self._first_send = self._first_send or self.parts.clock()
-        plan = self.judged.delta.plans[key]
-        if plan.removals_to_send and self._halted:
-            self._owed.add(key)
-        elif plan.removals_to_send and key not in self._elsewhere:
-            self._salts.admit("SELECT person_token FROM removal")
-            if self._deliver(key, lambda delivery: delivery.remove(self._intent(key))):
-                self.outcome.sent[key].times.measured["recorded_to_visible"] += recorded_to_visible(self.judged.delta, key)
-            else:
-                self._owed.add(key)
+        self._bringing.remove(key)
 
     def add(self, key: AudienceKey) -> None:
         """(6) One list's additions, unless a gate holds them or its removals could not be sent: nobody joins a list that somebody must
         leave. Errors are kept in the outcome; the other lists go on.
         """
-        plan, remote = self.judged.delta.plans[key], self.judged.remotes.get(key)
-        replace = self.job.mode is Mode.REPLACE
-        if replace and not self._halted and (why := why_not(plan, remote, owed=key in self._owed)):
-            self.outcome.errors.append(refused(key, why))
-        elif plan.additions_to_send and key not in self._owed and not self._halted and not self._stale(key):
-            self._salts.admit(f"SELECT person_token FROM addition WHERE audience_no = {self.judged.screened.number(key)}")  # noqa: S608
-            gates = self.outcome.gates
-            remotes = self.judged.remotes
-            work = partial(fill, plan=plan, remotes=remotes, intent=self._intent(key), tools=self.tools, gates=gates)
-            self._deliver(key, replacing(work, remote, self.tools) if replace and remote is not None else work)
-        elif self.job.since is None and remote is not None:
-            opened(remote, plan, self.tools)
+        self._bringing.add(key)
 
-    def _stale(self, key: AudienceKey) -> bool:
-        """True when the snapshot was too old already when the first request could be sent; says so."""
-        gate = stale((self._first_send or self.parts.clock()) - self.started)
-        if gate is not None:
-            self.outcome.gates[key] += (gate,)
-            context = self._context(self.parts.settings.audiences[key].controller.key)
-            self.log.append_and_seal([(EntryType.GATE, context, {"gate": gate.code, "audience": key, "state": "closed"})])
-        return gate is not None
+    def climb(self, key: AudienceKey) -> None:
+        """(7) The next step at a list whose removals its platform refused in this run."""
+        self._bringing.climb(key)
 
     def close_lists(self) -> None:
         """(7) Delete lists that were being emptied and hold nobody any more, by the platform's own word; mark those that stayed too small for the
         next night; note what the platforms say of the others; take the next step at lists whose removals are refused. Errors are kept in the outcome.
         """
-        if self.job == NIGHTLY and self.judged.seen_all:
+        if self.job == NIGHTLY and self.verdict.seen_all:
             smallest = self.parts.settings.smallest_list
-            retire_small(self.judged.plans, self.judged.remotes, smallest, self.outcome.night, self.tools)
+            retire_small(self.verdict.plans, self.lists.remotes, smallest, self.outcome.night, self.tools)
         if self.job == NIGHTLY and not self._interrupted():
-            audiences, lists = self.parts.settings.audiences, self.judged.remotes
+            audiences, lists = self.parts.settings.audiences, self.lists.remotes
             note_facts([(audiences[key], remote) for key, remote in lists.items()], self.parts.destinations, self.tools)
-        if not self._halted:
+        if not self.lists.halted:
             self._close_emptied()
-            self._climb()
+            for key in [key for key, sent in self.outcome.sent.items() if STAYS_REFUSED & sent.refused.keys()]:
+                self.climb(key)
 
     def _close_emptied(self) -> None:
-        bound = {key: self.judged.remotes[key] for key in self.judged.endings if key in self.judged.remotes}
+        bound = {key: self.lists.remotes[key] for key in self.verdict.endings if key in self.lists.remotes}
         if not bound:
             return
         sizes = self.parts.memory.sizes(self.parts.clock())
         for key, remote in bound.items():
-            if sizes.get(remote.list_no) or key in self._elsewhere:
+            if sizes.get(remote.list_no) or key in self.lists.elsewhere:
                 continue
-            if self._holding(key, lambda line: delete_list(line.remote, line.destination, self.tools)):
+            if self.lists.holding(key, lambda line: delete_list(line.remote, line.destination, self.tools)):
                 self.outcome.closed.append(key)
-
-    def _climb(self) -> None:
-        """Lists that their platform takes nobody off: whoever said no is asked off everywhere, and in the end the list is deleted."""
-        judged, outcome = self.judged, self.outcome
-        for key in [key for key, sent in outcome.sent.items() if STAYS_REFUSED & sent.refused.keys()]:
-            here = Climbing(outcome.run_id, judged.delta, judged.held, self._salts, self.tools, self.parts.settings.audiences)
-            climber = Climber(here, self._intent(key, everywhere=True))
-            self._holding(key, climber.climb)
-            outcome.errors += climber.errors
-            outcome.begun_anew += climber.deleted
 
     def finish(self) -> Outcome:
         """(8) Forget what is gone, and say what happened."""
         outcome = self.outcome
-        if not self._halted:
+        if not self.lists.halted:
             outcome.errors += sweep_what_is_due(self.parts, outcome.run_id, self.tools)
         if self.job.kind is not RunKind.WITHDRAWALS:  # the hour is kept short: it reads no whole table
             self.parts.memory.forget_gone(self.parts.clock())
@@ -325,67 +284,9 @@ class Run:
 
     def _reached(self) -> list[str]:
         """The destinations to which every no that the store showed was sent, to all their lists."""
-        judged = getattr(self, "judged", None)
-        if judged is None or not judged.seen_all:
+        if not self.verdict.seen_all:
             return []
-        return reached(self.job, self.parts.settings, self._owed, self.parts.absent.keys())
-
-    def _deliver(self, key: AudienceKey, work: Callable[[Delivery], None]) -> bool:
-        """Deliver to one list; True when all went well."""
-
-        def deliver(line: Line) -> None:
-            sent = self.outcome.sent[key]
-            work(Delivery(line, self.judged.delta, self.judged.held, self._salts, self._look, self.tools, sent))
-
-        return self._holding(key, deliver)
-
-    def _holding(self, key: AudienceKey, work: Callable[[Line], None]) -> bool:
-        """Work on a list while holding its lease; True when all went well. What goes wrong stops this list only."""
-        failure: NestAudienceError | None = None
-        if self._interrupted():
-            if not any(error.code == "interrupted" for error in self.outcome.errors):
-                self.outcome.errors.append(interruption(key))
-            return False
-        try:
-            with leased(self.parts.evidence.engine, f"list:{key}", self.outcome.run_id, self.parts.clock) as lease:
-                self._leases.append(lease)
-                work(self._line(key))
-        except NestAudienceError as error:
-            failure = error.with_traceback(None)
-        del self._leases[1:]
-        if failure is not None:
-            self.outcome.errors.append(failure)
-            if failure.code.startswith("ledger_"):
-                raise failure
-        return failure is None
-
-    def _line(self, key: AudienceKey) -> Line:
-        """The way to a list: opened, bound, and confirmed to be there by the platform itself."""
-        audience = self.parts.settings.audiences[key]
-        name = audience.table.destination
-        if name in self.parts.absent:
-            raise self.parts.absent[name]
-        destination = self.parts.destinations[name]
-        remote = self.judged.remotes.get(key)
-        if remote is None:
-            remote = bind_list(audience, destination, self.tools)
-            self.judged.remotes[key] = remote
-        else:
-            confirm_list(audience, remote, destination, self.tools)
-        size = min(destination.batch_size, self.parts.settings.destinations[name].batch_size)
-        return Line(audience, remote, destination, size, self._marks.get(name))
-
-    def _intent(self, key: AudienceKey, **marks: bool) -> Callable[[str, Operation, int], None]:
-        audience = self.parts.settings.audiences[key]
-        purpose = self.parts.settings.purposes[Purpose.AD_MATCHING]
-
-        def record(transfer: str, operation: Operation, people: int) -> None:
-            fields = intent_fields(audience, self.judged.remotes[key], transfer, operation, people, purpose)
-            if operation is Operation.ADD:
-                fields |= {"consent_texts": texts_for(audience, self.parts.settings)}
-            self.log.append_and_seal([(EntryType.TRANSFER_INTENT, self._context(audience.controller.key), fields | marks)])
-
-        return record
+        return reached(self.job, self.parts.settings, self.lists.owed, self.parts.absent.keys())
 
     def _context(self, controller: str) -> Context:
         return self.parts.context(self.outcome.run_id, self.job.kind, self._actor, controller)

@@ -24,6 +24,8 @@ from nestaudience.screening.rules import AudienceRule, Rules
 from nestaudience.vocabulary import Reason, Recipient
 
 T = TypeVar("T")
+Connection = duckdb.DuckDBPyConnection
+"""An engine that is open."""
 
 TOKEN: Final = pa.binary(16)
 _BITS: Final = {Recipient.GOOGLE: 1, Recipient.META: 2}
