@@ -150,18 +150,30 @@ def deliver(key: str) -> End:
     here = held(key)
     with open_parts(here.config, clock=here.clock) as parts:
         job = here.orders(parts)
-        begun = partial(Run, parts, job, actor=here.actor, note=here.note, patience=here.patience)
-        with interruptible() as interrupted, begun(interrupted=interrupted) as run:
-            here.run = run
-            audiences = judge(key)
-            for audience in audiences:
-                remove(key, audience)
-            for audience in audiences:
-                add(key, audience)
-            codes = finish(key)
+        spreads = parts.settings.execution.runner == "dask" and job.since is None  # between nights there is little to do
+        run, codes = (_on_a_cluster if spreads else _in_this_process)(key, parts, job)
         tell(parts, here.clock(), run_ended=True)
-    artifacts.leave_run(job.kind.value, run.judged.plans, run.outcome)
+    artifacts.leave_run(job.kind.value, run.verdict.plans, run.outcome)
     return End(f"exit codes {codes}", tuple(codes))
+
+
+def _in_this_process(key: str, parts: Parts, job: Job) -> tuple[Run, list[int]]:
+    here = held(key)
+    begun = partial(Run, parts, job, actor=here.actor, note=here.note, patience=here.patience)
+    with interruptible() as interrupted, begun(interrupted=interrupted) as run:
+        here.run = run
+        audiences = judge(key)
+        for audience in audiences:
+            remove(key, audience)
+        for audience in audiences:
+            add(key, audience)
+        return run, finish(key)
+
+
+def _on_a_cluster(key: str, parts: Parts, job: Job) -> tuple[Run, list[int]]:
+    from flows import spread  # with Dask, where the configuration asks for it
+
+    return spread.deliver(key, parts, job)
 
 
 def tell(parts: Parts, now: datetime, *, run_ended: bool) -> None:

@@ -26,6 +26,10 @@ class NestAudienceError(Exception):
         self.next_step = next_step
         super().__init__(f"{code} at {where}: {next_step}")
 
+    def __reduce__(self) -> tuple[type["NestAudienceError"], tuple[str, str, str]]:
+        """An error that crosses to another process is the same error there."""
+        return type(self), (self.code, self.where, self.next_step)
+
     def as_dict(self) -> dict[str, str]:
         """The error for `--json` output."""
         return {"code": self.code, "where": self.where, "next": self.next_step, "remedy": self.remedy}

@@ -2,10 +2,33 @@
 
 from dataclasses import dataclass, field
 
+from nestaudience.delivery.clocks import RemovalTimes
 from nestaudience.delivery.deliver import Sent
 from nestaudience.delta.gates import Gate
 from nestaudience.errors import NestAudienceError
 from nestaudience.vocabulary import AudienceKey, RunId
+
+
+def added_up(first: Sent, then: Sent) -> Sent:
+    """What two deliveries to one list came to together."""
+    times = RemovalTimes(first.times.again + then.times.again)
+    for name, measured in times.measured.items():
+        measured += first.times.measured[name] + then.times.measured[name]
+    return Sent(
+        removed=first.removed + then.removed,
+        added=first.added + then.added,
+        batches=first.batches + then.batches,
+        refused=_summed(first.refused, then.refused),
+        unknown=_summed(first.unknown, then.unknown),
+        kept_back=first.kept_back + then.kept_back,
+        set_aside=first.set_aside + then.set_aside,
+        late=first.late + then.late,
+        times=times,
+    )
+
+
+def _summed(first: dict[str, int], then: dict[str, int]) -> dict[str, int]:
+    return {code: first.get(code, 0) + then.get(code, 0) for code in {**first, **then}}
 
 
 @dataclass(slots=True)

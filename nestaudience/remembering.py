@@ -53,13 +53,18 @@ def recall(parts: Parts) -> Recall:
     return Recall(to_engine(rows), (first, *older), accounts, lacking_people or lacking_accounts)
 
 
-def remember(parts: Parts, screened: Screened, log: TransferLog, context: Context, at: datetime) -> int:
-    """Remember every no that the store shows and memory does not have, with one entry that counts them; how many."""
+def remember(parts: Parts, screened: Screened, log: TransferLog, context: Context, at: datetime, *, shared: bool = False) -> int:
+    """Remember every no that the store shows and memory does not have, with one entry that counts them; how many. `shared`: several screenings of one
+    moment are remembered one after the other, and most of their noes are the same.
+    """
     begin_erasures(parts, screened.erased_persons(), log, context, at)
     found = screened.new_noes(MONTHS)
     if not found.num_rows:
         return 0
     noes = to_ledger(found, at, key_ids(parts))
+    noes = _without(noes, remembered(parts.evidence.engine)) if shared else noes
+    if not noes.num_rows:
+        return 0
     log.append([(EntryType.SUPPRESSION, context, _counts(noes))], lambda connection, _: append(connection, noes))
     return int(noes.num_rows)
 
@@ -115,6 +120,24 @@ def forget_old(parts: Parts, log: TransferLog, context: Context, now: datetime, 
 def key_ids(parts: Parts) -> str:
     """The keys under which a no is written now, as its row names them."""
     return f"{parts.keys.suppression.key_id} {parts.keys.index.key_id}"
+
+
+def _without(noes: pa.Table, known: pa.Table) -> pa.Table:
+    """Those that were not first seen at the same moment already: the same event gives the same row, whoever screens it."""
+    known = known.filter(pc.equal(known.column("first_seen"), noes.column("first_seen")[0]))
+    if not known.num_rows:
+        return noes
+    compared, keys = [_comparable(each) for each in (noes, known)], [f"{name}_" for name in NOES.names]
+    places = pa.array(range(noes.num_rows), pa.int64())
+    fresh = compared[0].append_column("place", places).join(compared[1], keys, join_type="left anti")
+    return noes.take(fresh.column("place").sort())
+
+
+def _comparable(noes: pa.Table) -> pa.Table:
+    """The rows with a value where there is none: a join finds no null again."""
+    times = {name: pc.fill_null(noes.column(name).cast(pa.int64()), -1) for name in ("occurred", "recorded", "first_seen")}
+    numbers = {name: pc.fill_null(noes.column(name), 0) for name in ("source", "seq")}
+    return pa.table({f"{name}_": (times | numbers).get(name, noes.column(name)) for name in NOES.names})
 
 
 def _begin(connection: Any, persons: pa.Array, at: str) -> None:

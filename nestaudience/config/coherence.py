@@ -146,6 +146,9 @@ def _check_singles(reader: Reader) -> None:
     if limits is not None and not limits.require_verified_address and limits.unverified_decision is None:
         remedy = "name the data protection officer's decision, or require verified addresses"
         reader.add("screening.unverified_decision", "missing", remedy)
+    execution = reader.singles.get("execution")
+    for key, what, remedy in execution.problems(sandbox=reader.environment is Environment.SANDBOX) if execution else ():
+        reader.add(f"execution.{key}", what, remedy)
     _check_alerts(reader)
 
 

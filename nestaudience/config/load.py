@@ -134,6 +134,7 @@ def _assemble(document: Document) -> tuple[Settings | None, list[Problem], bool]
         store=single["store"],
         ledger=single["ledger"],
         engine=single["engine"],
+        execution=single["execution"],
         screening=single["screening"],
         gates=single["gates"],
         alerts=_alerts(reader),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from nestaudience.config.execution import Execution
 from nestaudience.config.forms import Code, ContactLine, DestinationName, Digits, MailAddress, Reference, SecretName
 from nestaudience.config.forms import Table as _Table
 from nestaudience.config.policy import Approval, KillSwitchTable, Policy, PurposeTable, Retention, Sensitive
@@ -272,6 +273,7 @@ SINGLES: Final[dict[str, type[_Table]]] = {
     "store": Store,
     "ledger": LedgerTable,
     "engine": EngineTable,
+    "execution": Execution,
     "screening": Screening,
     "gates": Gates,
     "alerts": Alerts,

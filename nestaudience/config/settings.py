@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from nestaudience.config.execution import Execution
 from nestaudience.config.policy import Policy, PurposeTable, Retention, Sensitive
 from nestaudience.config.schema import (
     AdAccount,
@@ -94,6 +95,7 @@ class Settings:
     store: Store
     ledger: LedgerTable
     engine: EngineTable
+    execution: Execution
     screening: Screening
     gates: Gates
     alerts: Alerts

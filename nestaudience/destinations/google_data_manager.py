@@ -88,6 +88,10 @@ class GoogleDataManager:
         if trouble is not None:
             raise _raised(trouble, "google_data_manager.ready")
 
+    def count_elsewhere(self, requests: int) -> None:
+        """So many requests were sent by other processes within the last minute."""
+        self._quota.elsewhere(Kind.WRITE, requests)
+
     def find_list(self, account: Account, code: str) -> ListFacts | None:
         """The account's own list with this code, or None when the account, read with our credentials, has none.
 

@@ -3,7 +3,7 @@
 Writes and reads of people's data have 300 a minute and 100 000 a day each, everything else together 300 a minute and 50 000 a day, and Google asks
 for at most 10 at once (https://developers.google.com/data-manager/api/devguides/limits and .../concepts/best-practices, read 2026-11). Windows roll,
 so whenever Google's own minute or day begins, no more than that fall into it. It sends nothing. What another process sends it does not see: the day's
-writes are handed in from the ledger, the rest is counted from the start of this process.
+writes are handed in from the ledger, and the last minute's where processes take turns; the rest is counted from the start of this process.
 """
 
 import time
@@ -121,6 +121,12 @@ class Quota:
             return
         with self._places:
             yield None
+
+    def elsewhere(self, kind: Kind, requests: int) -> None:
+        """Another process began so many within the last minute: they count as if they began now."""
+        with self._lock:
+            for _ in range(min(requests, self._allowed[kind].minute)):
+                self._minutes[kind].add(self._clock())
 
     def hold(self, kind: Kind, trouble: Trouble) -> None:
         """Google said that a quota is used up: nothing of this kind starts for as long as it said."""

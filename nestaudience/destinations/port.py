@@ -186,6 +186,14 @@ class Sweeping(Protocol):
 
 
 @runtime_checkable
+class CountsElsewhere(Protocol):
+    """A destination whose allowance is counted in this process, and shared with others."""
+
+    def count_elsewhere(self, requests: int) -> None:
+        """So many requests about people were sent by other processes within the last minute: they count here as if they were sent now."""
+
+
+@runtime_checkable
 class OptsOut(Protocol):
     """A destination that can ask for people to be taken off every customer list of an ad account at once."""
 
