@@ -6,7 +6,6 @@ through before anybody joins anywhere. A unit whose worker died is begun anew on
 """
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
@@ -53,7 +52,6 @@ def deliver(key: str, parts: Parts, job: Job) -> tuple[Spread, list[int]]:
         begun = partial(Spread, parts, job, actor=here.actor, note=here.note, patience=here.patience)
         with interruptible() as interrupted, begun(interrupted=interrupted) as run:
             here.run = run
-            shutil.rmtree(base / str(execution.scratch), ignore_errors=True)  # whoever died left it; no other run is at work
             run.settle()
             crew = Crew(client, run, run.assignment(str(here.config.absolute())))
             try:
@@ -148,8 +146,9 @@ class Crew:
 
     def dismiss(self) -> None:
         """The run is over: whatever the workers hold of it is let go of. Who does not hear it sees it in the ledger."""
-        with suppress(OSError, TimeoutError, ValueError, RuntimeError, CancelledError):
-            self._client.run(let_go, self._assignment.run_id, on_error="ignore")
+        if self._client.status == "running":
+            with suppress(OSError, TimeoutError, ValueError, RuntimeError, CancelledError):
+                self._client.run(let_go, self._assignment.run_id, on_error="ignore")
 
     def _give_turns(self, task: "Task[..., Done]", waiting: list[AudienceKey], out: dict[str, _Out]) -> None:
         for audience in tuple(waiting):
@@ -237,7 +236,14 @@ class Crew:
         return True
 
     def _workers(self) -> list[str]:
-        found = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+        told: list[Any] = []
+        with suppress(OSError, TimeoutError, ValueError, RuntimeError, TypeError, AttributeError):  # said below
+            told.append(self._client.scheduler_info(n_workers=-1)["workers"])
+        if not told or self._client.status != "running":
+            raise TryAgain(
+                "scheduler_lost", "execution.scheduler", "it answers no more; what was sent is written down; run again"
+            )
+        found = sorted(told[0])
         if not found:
             raise TryAgain(
                 "no_workers", "execution.scheduler", "the scheduler has no worker any more; start some, then run again"

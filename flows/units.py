@@ -68,7 +68,7 @@ def _share(assignment: Assignment, controller: str) -> Share:
     def opening(stack: ExitStack) -> Parts:
         parts = stack.enter_context(open_parts(Path(assignment.config), clock=lambda: datetime.now(UTC)))
         scratch = parts.evidence.base / str(parts.settings.execution.scratch)
-        return sharing.privately(parts, scratch)
+        return sharing.privately(parts, scratch, assignment.run_id)
 
     return sharing.share_of(assignment, controller, opening)
 

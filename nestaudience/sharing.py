@@ -5,6 +5,8 @@ that is asked about a list of a controller that it did not judge judges it first
 whoever holds the run says so, and where nobody can say it any more, the lease that is free does.
 """
 
+import re
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -38,6 +40,8 @@ ENDS: Final = "end"
 LOOKS_EVERY: Final = 30.0
 """Seconds after which a share sees that its run is over."""
 _MINUTE: Final = timedelta(minutes=1)
+_SPILLED: Final = re.compile(r"[0-9a-f-]{36}\.[0-9a-f]{32}")
+"""What a directory of a share is called: the run and a number of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +261,11 @@ def _watch() -> None:
                         _SHARES.pop(key, None)
 
 
-def privately(parts: Parts, scratch: Path) -> Parts:
-    """The parts with a directory of this share's own below `scratch` for what the engine spills; it is removed with the engine."""
-    return replace(parts, limits=replace(parts.limits, spill=scratch / uuid4().hex))
+def privately(parts: Parts, scratch: Path, run_id: RunId) -> Parts:
+    """The parts with a directory of this share's own below `scratch` for what the engine spills; it is removed with the engine, and what whoever died
+    in an earlier run left there is removed now.
+    """
+    for former in scratch.glob("*"):
+        if _SPILLED.fullmatch(former.name) and not former.name.startswith(run_id):
+            shutil.rmtree(former, ignore_errors=True)
+    return replace(parts, limits=replace(parts.limits, spill=scratch / f"{run_id}.{uuid4().hex}"))

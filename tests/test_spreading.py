@@ -36,7 +36,7 @@ class Crew:
 
     def opening(self, stack: ExitStack) -> Parts:
         parts = stack.enter_context(open_parts(self.world.config, clock=self.world.clock.now))
-        return privately(parts, self.world.folder / "scratch")
+        return privately(parts, self.world.folder / "scratch", self.run.outcome.run_id)
 
     def crossing(self, value: Any) -> Any:
         self.crossed.append(pickle.dumps(value))
@@ -97,6 +97,8 @@ def test_shares_do_together_what_one_process_does(tmp_path: Path, nights: int) -
             assert {key: (each.removed, each.added, each.batches) for key, each in outcome.sent.items()} == sent
             assert outcome.exit_codes == expected.exit_codes
             assert remembered(world) == remembered(alone) > 0
+            (world.folder / "scratch" / "of somebody else").mkdir(exist_ok=True)
+            (world.folder / "scratch" / f"{outcome.run_id}.{'0' * 32}").mkdir()
             alone.advance_day()
             world.advance_day()
             assert world.members() == alone.members()
@@ -106,7 +108,10 @@ def test_shares_do_together_what_one_process_does(tmp_path: Path, nights: int) -
         evidence = open_evidence(world.config, world.clock.now, read_only=True)
         assert verify(evidence.engine, open_signer(evidence).verifiers).ok
         evidence.engine.dispose()
-        assert not list((world.folder / "scratch").iterdir()), "what the engines spilled is gone"
+        left = {path.name for path in (world.folder / "scratch").iterdir()}
+        assert left == {"of somebody else", f"{outcome.run_id}.{'0' * 32}"}, (
+            "what the engines spilled is gone, and what others left"
+        )
 
 
 def test_a_list_that_was_begun_is_begun_anew_and_others_are_kept_out(tmp_path: Path) -> None:

@@ -164,7 +164,6 @@ class Memory:
         query = sa.select(BATCH.c.state).where(mine).order_by(BATCH.c.batch_no.desc()).limit(1)
         return read(self.engine, lambda c: c.execute(query).scalar_one_or_none()) == "refused"
 
-
     def batch_keys(self, only: Iterable[int] | None = None) -> dict[int, tuple[bytes, str]]:
         """Batch number -> batch id and the id of the key that sealed its digests; of these batches, or of all."""
         query = sa.select(BATCH.c.batch_no, BATCH.c.batch_id, BATCH.c.seal_key).where(BATCH.c.operation == Operation.ADD.value)

@@ -23,7 +23,10 @@ def wrong(table: dict[str, Any], environment: str = "sandbox") -> set[str]:
 
 
 def test_without_the_table_everything_is_done_here() -> None:
-    assert from_document(tomllib.loads(EXAMPLE.read_text("utf-8"))).execution == Execution()
+    document = tomllib.loads(EXAMPLE.read_text("utf-8"))
+    assert from_document(document).execution == Execution()
+    del document["execution"]
+    assert from_document(document).execution == Execution()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ Only processes that were started here are ever stopped, by their number.
 
 import ipaddress
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -63,9 +64,7 @@ class DaskCluster:
 
     def use(self, site: CanarySite) -> None:
         """Let this site's runs be spread over the cluster."""
-        table = f"""
-[execution]
-runner = "dask"
+        lines = f"""runner = "dask"
 scheduler = "{self.address}"
 certificate_authority = "{self.folder / "ca.pem"}"
 certificate = "{self.folder / "node.pem"}"
@@ -73,7 +72,8 @@ key = "{self.folder / "node.key"}"
 scratch = "scratch"
 """
         text = site.place.config.read_text("utf-8")
-        site.place.config.write_text(text.replace("\n[engine]", f"{table}\n[engine]"), "utf-8")
+        assert 'runner = "here"' in text
+        site.place.config.write_text(re.sub('runner = "here".*\n', lines, text), "utf-8")
 
     def stop(self, name: str) -> None:
         """Ask a process to end, and wait."""
@@ -85,8 +85,13 @@ scratch = "scratch"
             process.kill()
             process.wait(10)
 
+    @property
+    def scheduler(self) -> int:
+        """The number of the scheduler's process."""
+        return self._running["scheduler"].pid
+
     def kill(self, pid: int) -> str:
-        """SIGKILL the worker with this number; its name."""
+        """SIGKILL the process with this number; its name."""
         (name,) = [name for name, process in self._running.items() if process.pid == pid]
         os.kill(pid, signal.SIGKILL)
         self._running.pop(name).wait(10)

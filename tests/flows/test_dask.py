@@ -103,6 +103,18 @@ def sender(site: CanarySite) -> int:
         evidence.engine.dispose()
 
 
+def caught_sending(site: CanarySite, method: str, after: int) -> int:
+    """The process whose request a platform holds, once so many of this kind have arrived."""
+    for seen, fault in ((after, Fault(method, FaultKind.HANG, seconds=8.0)), (after + 1, None)):
+        end = time.monotonic() + 240
+        while site.sandbox.seen(method) < seen and time.monotonic() < end:
+            time.sleep(0.01)
+        if fault is not None:
+            site.sandbox.faults.add(fault)
+    time.sleep(0.2)
+    return sender(site)
+
+
 @pytest.mark.slow
 def test_the_same_decisions_and_lists_as_in_one_process(cluster: DaskCluster, site: CanarySite, tmp_path: Path) -> None:
     other = ground(tmp_path / "other", batch_size=40)
@@ -145,17 +157,7 @@ def test_a_worker_that_is_killed_leaves_the_lists_exact(cluster: DaskCluster, si
     later = arrived + (3 if method == "IngestAudienceMembers" else 0)
     killed: list[str] = []
 
-    def kill() -> None:
-        for seen, fault in ((later, Fault(method, FaultKind.HANG, seconds=8.0)), (later + 1, None)):
-            end = time.monotonic() + 120
-            while site.sandbox.seen(method) < seen and time.monotonic() < end:
-                time.sleep(0.01)
-            if fault is not None:
-                site.sandbox.faults.add(fault)
-        time.sleep(0.2)
-        killed.append(cluster.kill(sender(site)))
-
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=lambda: killed.append(cluster.kill(caught_sending(site, method, later))))
     killer.start()
     message, _, errors = night(site)
     killer.join()
@@ -181,3 +183,25 @@ def test_workers_that_would_write_what_they_hold_to_disk_are_refused(cluster: Da
         cluster.stop("spilling")
     assert message.startswith("workers_spill at execution.scheduler (needs_fix)")
     assert log_of(site) == [], "no run was begun"
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_gone_ends_the_run_and_keeps_its_workers_from_sending(cluster: DaskCluster, site: CanarySite) -> None:
+    """Last: there is no cluster afterwards. A worker that still works for that run appends nothing more; the next night, in one process,
+    makes it good.
+    """
+    cluster.use(site)
+    method = "IngestAudienceMembers"
+    killer = threading.Thread(target=lambda: caught_sending(site, method, 2) and cluster.kill(cluster.scheduler))
+    killer.start()
+    message, _, _ = night(site)
+    killer.join()
+    assert message.startswith("scheduler_lost at execution.scheduler (try_again)"), message
+    site.edit('runner = "dask"', 'runner = "here"')
+    end = time.monotonic() + 120
+    while (
+        lists_of(site) != wanted_of(site) and time.monotonic() < end
+    ):  # the list at hand is that worker's until its request is answered
+        night(site)
+    assert lists_of(site) == wanted_of(site)
+    assert audited(site) == []
