@@ -4,7 +4,7 @@ It reads people and decides nothing. Facts cross as text (`string`): times as IS
 booleans as `0` and `1`, whole numbers in decimal, null as null. Values are parsed once, in screening, where what does
 not parse is counted. The e-mail column never crosses as text: it is split off into `Addresses`.
 
-One exception spares the writing and the parsing: where a store has moments and no spelling of them, a column of kind
+One exception spares the writing and the parsing: where a store keeps moments as such, a column of kind
 `time` of the `PEOPLE_VIEWS` may cross as `MOMENT`, if it does so in every sheet of the snapshot. It means what its text
 would mean. `BEYOND` stands for every moment outside the years 1 to 9999, which have no text either: it is not null, and
 no rule accepts it as a time.

@@ -1,8 +1,8 @@
 """The customer store as a PostgreSQL database, streamed through ADBC as Arrow.
 
 It reads everything of one snapshot in one repeatable-read, read-only transaction, in batches of about a megabyte, and hands out
-facts as text and addresses sealed. It parses no value, and it never writes. How the statements look: `postgres_sql`; how a store is
-compared with the contract: `postgres_check`.
+facts as text, times as moments where they are, and addresses sealed. It parses no value, and it never writes. How the statements
+look: `postgres_sql`; how a store is compared with the contract: `postgres_check`.
 
 One connection carries one result: a second read ends the first, which then raises `RuntimeError` instead of reading foreign rows.
 """

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, View
+from nestaudience.customers.port import PEOPLE_VIEWS
 from nestaudience.customers.sheets import CLOCK_OF, MINOR_YEARS
 
 Present = Mapping[str, Mapping[str, str]]
@@ -60,9 +61,13 @@ class Dialect(ABC):
     def late(self, column: str, kind: str, since: datetime) -> str:
         """A condition, never null: true where this clock is at `since` (UTC) or later, or cannot be read. Seconds may be rounded down."""
 
+    def time(self, column: str, kind: str) -> str:
+        """A time by which people are judged: as text, or as the port's `MOMENT`."""
+        return self.text(column, kind)
+
     @abstractmethod
-    def born_since(self, year: str, first: int) -> str:
-        """A condition: true where this text is a whole number of at least `first`."""
+    def born_since(self, column: str, kind: str, first: int) -> str:
+        """A condition: true where this column's text is a whole number of at least `first`."""
 
     def literals(self, values: Iterable[str]) -> str:
         """A parenthesised list of quoted texts."""
@@ -93,13 +98,13 @@ class Reading:
         segments: frozenset[tuple[str, str]] | None,
         now: datetime | None,
     ) -> str:
-        """The whole statement: the view's rows in the contract's columns, all text, after a row of empty text where the dialect needs one."""
-        columns = [self._as_text(view, column) for column in view.names]
+        """The whole statement: the view's rows in the contract's columns, text or moments, after a row of empty text where the dialect needs one."""
+        columns = [self._crossing(view, column) for column in view.names]
         joined = before = ""
         if view is ACCOUNT:
             if now is None:
                 raise ValueError("account is read at a time: name `now`")
-            may = f"({self._own_reason(now)} OR asked.account_id IS NOT NULL)"
+            may = f"(asked.account_id IS NOT NULL OR {self._own_reason(now)})"
             columns[view.names.index("email")] = f"CASE WHEN {may} THEN {columns[view.names.index('email')]} END"
             columns.append(f"CASE WHEN {may} THEN '1' ELSE '0' END")
             before = f"WITH asked AS MATERIALIZED ({self._asked(accounts, late)}) "
@@ -113,6 +118,11 @@ class Reading:
         if not self.has(view, column):
             return self._dialect.nothing
         return self._dialect.compared(f"v.{name(column)}", self._present[view.name][column])
+
+    def _crossing(self, view: View, column: str) -> str:
+        if view.name in PEOPLE_VIEWS and view.column(column).kind == "time" and self.has(view, column):
+            return self._dialect.time(f"v.{name(column)}", self._present[view.name][column])
+        return self._as_text(view, column)
 
     def _as_text(self, view: View, column: str) -> str:
         if not self.has(view, column):
@@ -151,7 +161,10 @@ class Reading:
 
     def _own_reason(self, now: datetime) -> str:
         """Why an account row alone allows to read its address: a minor, or a protected person."""
-        born = self._dialect.born_since(self._as_text(ACCOUNT, "birth_year"), now.astimezone(UTC).year - MINOR_YEARS)
+        born = "FALSE"
+        if self.has(ACCOUNT, "birth_year"):
+            kind, first = self._present[ACCOUNT.name]["birth_year"], now.astimezone(UTC).year - MINOR_YEARS
+            born = self._dialect.born_since(f"v.{name('birth_year')}", kind, first)
         return f"coalesce({self._as_text(ACCOUNT, 'protected')} = '1', FALSE) OR coalesce({born}, FALSE)"
 
     def _asked(self, accounts: Collection[str] | None, late: Late | None) -> str:

@@ -52,6 +52,7 @@ class SqliteDialect(Dialect):
         moment = literal(since.strftime("%Y-%m-%dT%H:%M:%S"))
         return f"CASE WHEN {readable_time(column)} THEN substr({column}, 1, 19) >= {moment} ELSE 1 END"
 
-    def born_since(self, year: str, first: int) -> str:
+    def born_since(self, column: str, kind: str, first: int) -> str:
         """Digits only; a number too long for an integer counts as the longest one."""
+        year = self.text(column, kind)
         return f"({year} NOT GLOB '*[^0-9]*' AND {year} <> '' AND CAST({year} AS INTEGER) >= {first})"

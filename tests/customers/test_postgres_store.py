@@ -103,7 +103,7 @@ READ = {
     "birth_year": "1980",
     "protected": "1",
     "test_or_staff": None,
-    "created_at": "infinity",
+    "created_at": "out of range",
     "last_active_at": "2026-07-01T10:00:00Z",
     "changed_at": "2026-07-01",
     "email_read": "1",
