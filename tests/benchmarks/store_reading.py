@@ -3,9 +3,10 @@
     .venv/bin/python -m tests.benchmarks.store_reading                       # ten million accounts, about twenty minutes, 10 GB on disk
     .venv/bin/python -m tests.benchmarks.store_reading --accounts 1000000 --kinds sqlite
 
-PostgreSQL (a server of its own, reached through a socket) and SQLite (a file), each with an account and a consent event a row, made by SQL from
-numbers. Our side reads `account` and `consent_event` whole as a night does: in one snapshot, with only those addresses that the consents allow to
-read. pandas gets every column of the same views, at a tenth of the rows, because it keeps all of them. Each side has a process of its own. Prints
+PostgreSQL (a server of its own, reached through a socket) and SQLite (a file), each with a consent event for every account and a right for every
+hundredth, made by SQL from numbers. Our side reads `account` and `consent_event` whole as a night does: in one snapshot, with only those addresses
+that consents and rights allow to read, which the store decides. pandas gets every column of the same views and decides nothing, at a tenth of the
+rows, because it keeps all of them. Each side has a process of its own. Prints
 medians; `--json` prints everything, with the seconds of each view.
 """
 
@@ -15,7 +16,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,11 @@ SELECT 'e' || n AS event_id, 'a' || n AS account_id, 'c' || (1 + n % 3) AS contr
        CASE n % 10 WHEN 4 THEN 'withdraw' ELSE 'grant' END AS action, {active} AS occurred_at, {active} AS recorded_at, 'prefs' AS source,
        CAST(n AS {integer}) AS source_seq, {yes} AS confirmed, 'text-1' AS text_version
 FROM {numbers}"""
+RIGHTS: Final = """
+SELECT 'r' || n AS event_id, 'a' || n * 100 AS account_id, CAST(NULL AS text) AS email, 'c1' AS controller_id, 'object' AS action, '*' AS purpose,
+       {active} AS occurred_at, {active} AS recorded_at, 'prefs' AS source, CAST(n AS {integer}) AS source_seq, CAST(NULL AS text) AS case_id
+FROM {numbers} WHERE n < {last} / 100"""
+TABLES: Final = {"account": ACCOUNTS, "consent_event": CONSENTS, "rights_event": RIGHTS}
 IN_POSTGRES: Final = {
     "verified": "timestamptz '2024-01-01 00:00:00+00' + n % 1000000 * interval '1 second'",
     "created": "timestamptz '2020-01-01 00:00:00+00' + n % 1000000 * interval '1 second'",
@@ -145,15 +151,15 @@ def places(kind: str) -> Iterator[str]:
 def make(kind: str, place: str, accounts: int) -> None:
     """The store, in place of the one before."""
     words = (IN_POSTGRES if kind == "postgres" else IN_SQLITE).copy()
-    words["numbers"] = words["numbers"].format(last=accounts - 1)
-    made = {view: text.format(**words) for view, text in (("account", ACCOUNTS), ("consent_event", CONSENTS))}
+    words |= {"numbers": words["numbers"].format(last=accounts - 1), "last": str(accounts)}
+    made = {view: text.format(**words) for view, text in TABLES.items()}
     if kind == "sqlite":
         Path(place).unlink(missing_ok=True)
-        with sqlite3.connect(place) as file:
+        with closing(sqlite3.connect(place)) as file:
             for view, text in made.items():
                 file.execute(f"CREATE TABLE shop_{view} AS {text}")
                 file.execute(f"CREATE VIEW {view} AS SELECT * FROM shop_{view}")
-        file.close()
+            file.commit()
         return
     with adbc_driver_postgresql.dbapi.connect(place, autocommit=True) as database, database.cursor() as cursor:
         for schema in ("nestaudience", "shop"):
