@@ -16,6 +16,7 @@ from store_rows import NOW, Rows, account, consent, right, rows_of, write_postgr
 
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, ORDER_LINE, RIGHTS_EVENT, SEGMENT_MEMBER, VIEWS
 from nestaudience.customers.ddl import parts
+from nestaudience.customers.port import BEYOND, MOMENT
 from nestaudience.customers.postgres import PostgresStore
 from nestaudience.customers.postgres_sql import PostgresDialect
 from nestaudience.customers.reading_sql import Late, Reading
@@ -136,6 +137,10 @@ def test_every_type_crosses_as_the_ports_text_whatever_the_servers_settings(post
     store = PostgresStore(url)
     with store.snapshot() as snapshot:
         assert rows_of(snapshot, ACCOUNT, now=NOW) == [READ]
+        facts = next(snapshot.read(ACCOUNT, now=NOW)).facts
+        moments = {field.name for field in facts.schema if field.type == MOMENT}
+        assert moments == {"email_verified_at", "created_at", "last_active_at"}
+        assert facts.column("created_at").cast(pa.int64()).to_pylist() == [BEYOND]
         found = rows_of(snapshot, CONSENT_EVENT, accounts=pa.array(["\\'; SELECT å", "o'k", "\\"]))
         assert {(row["account_id"], row["action"]) for row in found} == {("\\'; SELECT å", "withdraw"), ("o'k", "grant")}
         later = [rows_of(snapshot, CONSENT_EVENT, noes_since=datetime(2026, 7, day, tzinfo=UTC)) for day in (1, 2)]
