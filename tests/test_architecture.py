@@ -210,6 +210,7 @@ LIBRARIES = {
     "stringzilla": {"nestaudience/hashing/kernel.py"},
     "adbc_driver_sqlite": {"nestaudience/customers/sqlite.py", "nestaudience/sandbox/world.py"},
     "adbc_driver_postgresql": {"nestaudience/customers/postgres.py"},
+    "psycopg": {"nestaudience/ledger/on_postgres.py"},
     "adbc_driver_manager": {"nestaudience/customers/*.py"},
     "sqlalchemy": {
         "nestaudience/ledger/**.py",

@@ -226,8 +226,8 @@ def _is_out(leaf: bytes, places: Sequence[tuple[int, bytes]], count: int) -> boo
 
 def _kept(connection: Connection) -> Iterator[tuple[bytes, bytes]]:
     """Batch id and leaves, in the order in which they lie in the file: one at a time, for a batch may be large."""
-    query = sa.select(raw(BATCH_LEAVES.c.batch_id), raw(BATCH_LEAVES.c.leaves)).order_by(sa.text("rowid"))
-    yield from ((row[0], row[1]) for row in connection.execute(query))
+    query = sa.select(raw(BATCH_LEAVES.c.batch_id), raw(BATCH_LEAVES.c.leaves))  # a plain scan: as they lie
+    yield from ((row[0], row[1]) for row in connection.execute(query, execution_options={"yield_per": 20}))
 
 
 def _leaves(made: Bytes2D) -> list[bytes]:

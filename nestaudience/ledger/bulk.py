@@ -1,21 +1,23 @@
-"""Columns in and out of the ledger's tables by the ten thousand, set-based: SQLite cuts and joins them, no row becomes a Python object.
+"""Columns in and out of the ledger's tables by the ten thousand, set-based: SQL cuts and joins them, no row becomes a Python object.
 
-Fixed-width columns go in as one packed blob that SQL takes apart by position, and come out as one hexadecimal text a page. Everything runs on the
-one SQLite library that also holds the ledger's locks: a second library in the same process would silently drop them (ADR 0005). It holds no
-rule.
+Fixed-width columns go in as one packed blob that SQL takes apart by position, and come out as one text or blob a page. On SQLite everything runs
+on the one library that also holds the ledger's locks: a second one in the same process would silently drop them (ADR 0005). It holds no rule.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from nestaudience.ledger.engine import read
+from nestaudience.ledger.engine import read, stream
+from nestaudience.ledger.on_postgres import binary_rows
+from nestaudience.ledger.schema import METADATA
+from nestaudience.ledger.spelling import spelling_of
 
 PAGE: Final = 65_536
 NO_TEXTS: Final[Mapping[str, pa.Array]] = MappingProxyType({})
@@ -45,20 +47,19 @@ def insert_packed(
 
     Table and column names are this program's own.
     """
-    columns = [*packed, *texts, *constants, *([position] if position else [])]
-    cuts = [
-        f"substr(:{name}, n.i * {column.type.byte_width} + 1, {column.type.byte_width})"
-        for name, column in (*packed.items(), *texts.items())
-    ]
-    cuts = [*cuts[: len(packed)], *(f"nullif(rtrim(CAST({cut} AS TEXT)), '-')" for cut in cuts[len(packed) :])]
-    values = [*cuts, *(f":{name}" for name in constants), *(["n.i"] if position else [])]
+    if not count:
+        return
+    sql = spelling_of(connection)
+    whole = {column.name for column in METADATA.tables[table].columns if isinstance(column.type, sa.Integer)} if texts else set()
+    cuts = {name: sql.cut(name, column.type.byte_width) for name, column in (*packed.items(), *texts.items())}
+    cuts |= {name: sql.words(cuts[name], whole=name in whole) for name in texts}
+    cuts |= {name: f":{name}" for name in constants} | ({position: "i"} if position else {})
     statement = (
-        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :row_count) "  # noqa: S608 (names are ours)
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM n"
+        f"{sql.before('row_count')}INSERT INTO {table} ({', '.join(cuts)}) "  # noqa: S608 (names are ours)
+        f"SELECT {', '.join(cuts.values())} FROM {sql.counting('row_count')}"
     )
-    if count:
-        blobs = {name: packed_bytes(column) for name, column in (*packed.items(), *texts.items())}
-        connection.execute(sa.text(statement), {**blobs, **constants, "row_count": count})
+    blobs = {name: packed_bytes(column) for name, column in (*packed.items(), *texts.items())}
+    connection.execute(sa.text(statement), {**blobs, **constants, "row_count": count})
 
 
 def read_pages(
@@ -70,41 +71,48 @@ def read_pages(
     parameters: Mapping[str, object] | None = None,
 ) -> Iterator[Page]:
     """The rows of `query` in the order of its column `row_id`, a page at a time. `binaries`: column -> width in bytes; no column has a null."""
-    parts = [f"group_concat({name}, ',')" for name in (row_id, *numbers)] + [
-        f"group_concat(hex({name}), '')" for name in binaries
-    ]
+    whole = (row_id, *numbers)
+    pages = _joined if spelling_of(engine).postgres else _concatenated
+    for rows, columns in pages(engine, query, whole, tuple(binaries), parameters or {}):
+        numbered = dict(zip(whole, columns[: len(whole)], strict=True))
+        pieces = zip(binaries.items(), columns[len(whole) :], strict=True)
+        yield Page(rows, numbered, {name: _column(content, width) for (name, width), content in pieces})
+
+
+def _concatenated(
+    engine: Engine, query: str, numbers: Sequence[str], binaries: Sequence[str], parameters: Mapping[str, object]
+) -> Iterator[tuple[int, list[Any]]]:
+    """SQLite: rows and columns of each page, numbers as decimals and bytes as hexadecimal on their way; every page is a view of its own."""
+    row_id = numbers[0]
+    parts = [f"group_concat({name}, ',')" for name in numbers] + [f"group_concat(hex({name}), '')" for name in binaries]
     statement = sa.text(
         f"SELECT count(*), max({row_id}), {', '.join(parts)} FROM "  # noqa: S608 (names and query are ours)
         f"(SELECT * FROM ({query}) WHERE {row_id} > :after ORDER BY {row_id} LIMIT {PAGE})"
     )
-    after = -1
-    while True:
-        values = {**(parameters or {}), "after": after}
+    rows, after = PAGE, -1
+    while rows == PAGE:
+        values = {**parameters, "after": after}
         row = read(engine, lambda connection, values=values: connection.execute(statement, values).one())  # type: ignore[misc]
-        if not row[0]:
-            return
-        after = row[1]
-        last = row[0] < PAGE
-        texts = row[2:]
-        split = 1 + len(numbers)
-        yield Page(
-            row[0],
-            {
-                name: np.fromstring(text, dtype=np.int64, sep=",")
-                for name, text in zip((row_id, *numbers), texts[:split], strict=True)
-            },
-            {name: _column(text, width) for (name, width), text in zip(binaries.items(), texts[split:], strict=True)},
-        )
-        if last:
-            return
+        rows, after, texts = row[0], row[1], row[2:]
+        if rows:
+            found = [np.fromstring(text, dtype=np.int64, sep=",") for text in texts[: len(numbers)]]
+            yield rows, [*found, *(bytes.fromhex(text) for text in texts[len(numbers) :])]
 
 
-def token_set(parameter: str) -> str:
-    """A subquery of one column: the 16-byte tokens that are packed, one after the other, in this parameter."""
-    return (
-        f"WITH RECURSIVE n(i) AS (SELECT 0 WHERE length(:{parameter}) > 0 UNION ALL SELECT i + 1 FROM n WHERE (i + 1) * 16 < length(:{parameter})) "  # noqa: S608 (ours)
-        f"SELECT substr(:{parameter}, i * 16 + 1, 16) FROM n"
+def _joined(
+    engine: Engine, query: str, numbers: Sequence[str], binaries: Sequence[str], parameters: Mapping[str, object]
+) -> Iterator[tuple[int, list[Any]]]:
+    """PostgreSQL: the same, as bytes all the way, on one view of the ledger."""
+    row_id = numbers[0]
+    parts = [f"string_agg(int8send({name}), '' ORDER BY {row_id})" for name in numbers]
+    parts += [f"string_agg({name}, '' ORDER BY {row_id})" for name in binaries]
+    statement = (
+        f"SELECT count(*), {', '.join(parts)} FROM "  # noqa: S608 (names and query are ours)
+        f"(SELECT q.*, (row_number() OVER (ORDER BY {row_id}) - 1) / {PAGE} AS page FROM ({query}) q) p GROUP BY page ORDER BY page"
     )
+    for row in stream(engine, lambda connection: binary_rows(connection, statement, parameters)):
+        found = [np.frombuffer(content, ">i8").astype(np.int64) for content in row[1 : len(numbers) + 1]]
+        yield row[0], [*found, *row[len(numbers) + 1 :]]
 
 
 def packed_bytes(column: pa.Array) -> bytes:
@@ -116,6 +124,6 @@ def packed_bytes(column: pa.Array) -> bytes:
     return bytes(whole[column.offset * width : (column.offset + len(column)) * width])
 
 
-def _column(text: str, width: int) -> pa.FixedSizeBinaryArray:
-    content = bytes.fromhex(text)
+def _column(content: bytes | str, width: int) -> pa.FixedSizeBinaryArray:
+    content = content.encode() if isinstance(content, str) else content
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(content) // width, [None, pa.py_buffer(content)])

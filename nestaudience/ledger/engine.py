@@ -1,13 +1,12 @@
-"""Opening the ledger's database: pragmas, permissions, transactions whose failures are ours, and what a ledger was born with.
+"""Opening the ledger's database: transactions whose failures are ours, and what a ledger was born with.
 
-It knows no table but `meta`. Every write goes through `write`, which takes SQLite's write lock at once, so that what it reads
-first is still true when it writes. Foreign exceptions end here: they could carry a row.
+It knows no table but `meta`, and not how either database is spoken to (`on_sqlite`, `on_postgres`). Every write goes through `write`, which holds
+the ledger's one write lock from its start, so that what it reads first is still true when it writes. Foreign exceptions end here: they could
+carry a row.
 """
 
 import logging
-import os
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -24,52 +23,40 @@ import nestaudience
 from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.ledger.checkpoint import check_origin
 from nestaudience.ledger.entries import utc_text
+from nestaudience.ledger.on_postgres import (
+    PostgresLedger as PostgresLedger,
+)  # handed on: whoever opens a ledger says where it lies
+from nestaudience.ledger.on_postgres import make_room, postgres_engine, schema_is_empty
+from nestaudience.ledger.on_sqlite import WRITER, sqlite_engine
 from nestaudience.ledger.schema import META
+from nestaudience.ledger.spelling import spelling_of
 from nestaudience.vocabulary import Environment
 
 Result = TypeVar("Result")
+Place = Path | PostgresLedger
+"""Where a ledger lies."""
 Clock = Callable[[], datetime]
 """Gives the present time, with a zone."""
 
 logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells at every opening what it assumes
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
-_WRITER: Final = "nestaudience_writer"
 
 
-def open_engine(path: Path, *, read_only: bool = False, busy_seconds: float = 10.0) -> Engine:
-    """An engine on this SQLite file: WAL, synchronous=FULL, secure_delete, foreign keys, and a wait of `busy_seconds` for a lock.
+def open_engine(place: Place, *, read_only: bool = False, busy_seconds: float = 10.0) -> Engine:
+    """An engine on this SQLite file, which is made when it is missing, or on this schema of a PostgreSQL database, which is not; a wait of
+    `busy_seconds` for a lock. `read_only` makes and changes nothing.
 
-    A missing file is made, readable by this user only (its WAL takes the same mode); `read_only` makes and changes nothing.
     Raises `MustStop`: `ledger_unavailable`.
     """
-    if not read_only:
-        _make_private(path)
-    mode = "ro" if read_only else "rw"
-    engine = sa.create_engine(
-        "sqlite://",
-        creator=lambda: sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=busy_seconds,
-            isolation_level=None,
-            check_same_thread=False,
-        ),
-        poolclass=sa.QueuePool,
-        hide_parameters=True,
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        names = ["foreign_keys=ON", "recursive_triggers=ON", "synchronous=FULL", "secure_delete=ON", "trusted_schema=OFF"]
-        names += ["query_only=ON"] if read_only else ["journal_mode=WAL"]
-        for name in names:
-            connection.execute(f"PRAGMA {name}")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writer = connection.get_execution_options().get(_WRITER, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
-
+    if isinstance(place, PostgresLedger):
+        return postgres_engine(place, read_only=read_only, busy_seconds=busy_seconds)
+    engine: Engine | None = None
+    try:
+        engine = sqlite_engine(place, read_only=read_only, busy_seconds=busy_seconds)
+    except OSError:
+        engine = None
+    if engine is None:
+        raise _unavailable(postgres=False)
     return engine
 
 
@@ -87,29 +74,38 @@ def read(engine: Engine, work: Callable[[Connection], Result]) -> Result:
     return _transaction(engine, work, writer=False)
 
 
-def open_ledger(path: Path, *, environment: Environment, origin: str, clock: Clock, read_only: bool = False) -> Engine:
-    """Open the ledger in this file, or give birth to it when the file is missing or empty.
+def stream(engine: Engine, rows: Callable[[Connection], Iterator[Result]]) -> Iterator[Result]:
+    """Hand on what `rows` finds, one after the other, on one unchanging view that is held until the last. Raises as `write` does."""
+    yield from _guarded(engine, rows, writer=False)
 
-    Raises `MustStop`: `ledger_missing` (read-only, no file), `environment` (born in another), `ledger_origin` (another log's),
+
+def open_ledger(place: Place, *, environment: Environment, origin: str, clock: Clock, read_only: bool = False) -> Engine:
+    """Open the ledger in this place, or give birth to it when the file is missing or empty, or the schema is.
+
+    Raises `MustStop`: `ledger_missing` (read-only, no file, or nothing in the schema), `environment` (born in another), `ledger_origin` (another log's),
     `ledger_unrecognised` (no ledger), `ledger_newer` (made by a newer program), `ledger_unavailable`; `NeedsFix`:
     `ledger_older` (`nestaudience ledger migrate`).
     """
     check_origin(origin)
-    if read_only and not path.exists():
-        raise MustStop("ledger_missing", "the ledger", "name the right file; there is none here")
-    engine = open_engine(path, read_only=read_only)
-    if not read_only and read(engine, _is_empty):
+    if read_only and isinstance(place, Path) and not place.exists():
+        raise _missing()
+    engine = open_engine(place, read_only=read_only)
+    if read(engine, _is_empty) and not (read_only and isinstance(place, Path)):
+        if read_only:
+            raise _missing()
         write(engine, lambda connection: _birth(connection, environment, origin, clock))
     read(engine, lambda connection: _check(connection, environment, origin))
     return engine
 
 
-def open_older(path: Path, *, environment: Environment, origin: str) -> Engine:
+def open_older(place: Place, *, environment: Environment, origin: str) -> Engine:
     """Open a ledger of this program's schema or an older one, to migrate it. Raises as `open_ledger` does, but for `ledger_older`."""
     check_origin(origin)
-    if not path.exists():
-        raise MustStop("ledger_missing", "the ledger", "name the right file; there is none here")
-    engine = open_engine(path)
+    if isinstance(place, Path) and not place.exists():
+        raise _missing()
+    engine = open_engine(place)
+    if isinstance(place, PostgresLedger) and read(engine, _is_empty):
+        raise _missing()
     read(engine, lambda connection: _check(connection, environment, origin, older=True))
     return engine
 
@@ -166,6 +162,7 @@ def set_epoch(connection: Connection, epoch: int) -> None:
 def _birth(connection: Connection, environment: Environment, origin: str, clock: Clock) -> None:
     if not _is_empty(connection):  # another process was first
         return
+    make_room(connection)
     upgrade(connection)
     facts = {
         "environment": environment.value,
@@ -177,6 +174,8 @@ def _birth(connection: Connection, environment: Environment, origin: str, clock:
 
 
 def _is_empty(connection: Connection) -> bool:
+    if spelling_of(connection).postgres:
+        return schema_is_empty(connection)
     return not connection.execute(sa.text("SELECT count(*) FROM sqlite_master")).scalar_one()
 
 
@@ -215,31 +214,37 @@ def _known_revisions() -> list[str]:
 
 
 def _transaction(engine: Engine, work: Callable[[Connection], Result], *, writer: bool) -> Result:
+    def once(connection: Connection) -> Iterator[Result]:
+        yield work(connection)
+
+    (outcome,) = _guarded(engine, once, writer=writer)
+    return outcome
+
+
+def _guarded(engine: Engine, rows: Callable[[Connection], Iterator[Result]], *, writer: bool) -> Iterator[Result]:
+    """What `rows` gives in one transaction, which is committed after the last; what the database says ends here."""
     refusal: MustStop | None = None
-    outcome: list[Result] = []
+    driver = engine.dialect.loaded_dbapi
     try:
-        with engine.connect() as connection, connection.execution_options(**{_WRITER: writer}).begin():
-            outcome.append(work(connection))
-    except (IntegrityError, sqlite3.IntegrityError):
+        with engine.connect() as connection, connection.execution_options(**{WRITER: writer}).begin():
+            yield from rows(connection)
+    except (IntegrityError, driver.IntegrityError):
         refusal = MustStop("ledger_inconsistent", "the ledger", "its tables refused a row; run `nestaudience audit verify`")
-    except (SQLAlchemyError, sqlite3.Error):
-        refusal = _unavailable()
+    except (SQLAlchemyError, driver.Error):
+        refusal = _unavailable(postgres=spelling_of(engine).postgres)
     if refusal is not None:
         raise refusal
-    return outcome[0]
 
 
-def _unavailable() -> MustStop:
+def _missing() -> MustStop:
+    return MustStop("ledger_missing", "the ledger", "name the right place; there is none here")
+
+
+def _unavailable(*, postgres: bool) -> MustStop:
+    file = "the disk's room, the file's rights and its locks"
+    server = "its address in ledger.url, the server, the role's rights and the locks"
     return MustStop(
-        "ledger_unavailable", "the ledger", "nothing is sent without it: check the disk's room, the file's rights and its locks"
+        "ledger_unavailable",
+        "the ledger",
+        f"nothing is sent without it: check {server if postgres else file}",
     )
-
-
-def _make_private(path: Path) -> None:
-    failed = False
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError:
-        failed = True
-    if failed:
-        raise _unavailable()

@@ -9,9 +9,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from nestaudience.ledger.bulk import packed_bytes, token_set
+from nestaudience.ledger.bulk import packed_bytes
 from nestaudience.ledger.engine import read
 from nestaudience.ledger.schema import ERASURE, PERSON
+from nestaudience.ledger.spelling import spelling_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def begin(connection: Connection, tokens: pa.Array, case_id: str, at: str, *, kn
     """
     known = "WHERE t IN (SELECT person_token FROM person)" if known_only else "WHERE true"
     statement = (
-        f"WITH given (t) AS ({token_set('tokens')}) "  # noqa: S608 (ours)
+        f"WITH given (t) AS ({spelling_of(connection).tokens('tokens')}) "  # noqa: S608 (ours)
         "INSERT INTO erasure (person_token, case_id, asked_at, receipt_at, hold_case) SELECT DISTINCT t, :case_id, :at, '', '' "
         f"FROM given {known} AND t NOT IN (SELECT person_token FROM erasure)"
     )
@@ -72,6 +73,10 @@ def destroy(connection: Connection, tokens: list[bytes]) -> int:
 
 
 def wipe_journal(engine: Engine) -> None:
-    """Write everything into the file itself and cut its journal off, so that no older page is left beside it."""
+    """SQLite: write everything into the file itself and cut its journal off, so that no older page is left beside it. What PostgreSQL keeps of a
+    deleted row, and for how long, is the server's own business (ADR 0014).
+    """
+    if spelling_of(engine).postgres:
+        return
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

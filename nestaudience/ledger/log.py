@@ -20,6 +20,7 @@ from nestaudience.ledger.engine import Clock, ledger_epoch, read, write
 from nestaudience.ledger.entries import Context, EntryType, Value, decode, encode, uuid7
 from nestaudience.ledger.keys import Randomness
 from nestaudience.ledger.schema import BATCH_LEAVES, CHECKPOINT, LOG_ENTRY
+from nestaudience.ledger.spelling import bytes_at, text_bytes
 
 NewEntry = tuple[EntryType, Context, Mapping[str, Value]]
 """One entry to append: its type, where it comes from, its fields."""
@@ -234,9 +235,9 @@ def keep_batch_leaves(connection: Connection, batch_id: bytes, leaves: bytes) ->
     connection.execute(sa.insert(BATCH_LEAVES), {"batch_id": batch_id, "leaves": leaves})
 
 
-def raw(column: sa.Column[Any]) -> sa.Cast[bytes]:
+def raw(column: sa.Column[Any]) -> sa.ColumnElement[bytes]:
     """A column as bytes, whatever somebody may have put into it."""
-    return sa.cast(column, sa.LargeBinary)
+    return sa.cast(column, sa.LargeBinary) if isinstance(column.type, sa.LargeBinary) else text_bytes(column)
 
 
 def keep_note(connection: Connection, signed: SignedCheckpoint) -> None:
@@ -270,7 +271,7 @@ def _page_of(
         query = query.where(LOG_ENTRY.c.idx <= last)
     if types is not None:  # an entry's bytes are canonical, so its type stands in them in one form only
         names = [f'"type":"{entry_type.value}"'.encode() for entry_type in sorted(types)]
-        query = query.where(sa.or_(sa.false(), *(sa.func.instr(raw(LOG_ENTRY.c.body), name) > 0 for name in names)))
+        query = query.where(sa.or_(sa.false(), *(bytes_at(raw(LOG_ENTRY.c.body), name) > 0 for name in names)))
     query = query.order_by(LOG_ENTRY.c.idx).limit(_PAGE)
     return lambda connection: [(index, body, leaf) for index, body, leaf in connection.execute(query)]
 

@@ -13,11 +13,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from nestaudience.ledger.bulk import Page, packed_bytes, read_pages, token_set
+from nestaudience.ledger.bulk import Page, packed_bytes, read_pages
 from nestaudience.ledger.engine import read
 from nestaudience.ledger.entries import utc_text
+from nestaudience.ledger.spelling import Spelling, spelling_of
 
-SILENCE: Final = timedelta(hours=48)
+SILENT_HOURS: Final = "48"
+SILENCE: Final = timedelta(hours=int(SILENT_HOURS))
 """After so long without a result, a request counts as `possible` again."""
 
 TOKEN: Final = pa.binary(16)
@@ -59,11 +61,11 @@ judged AS (
 SELECT m.*,
        (a.state = 'confirmed' OR (a.state = 'partly' AND a.attempt > 1)) AND m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed,
        a.state = 'accepted' AND a.sent_at > '{silent}' AND m.batch_removed IS NULL AS in_flight,
-       coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), 0) AS on_its_way,
+       coalesce((r.state = 'accepted' AND r.sent_at > '{silent}') OR (r.state = 'confirmed' AND '{now}' < a.certain_at), false) AS on_its_way,
        m.batch_removed IS NOT NULL AS asked,
        {unanswered} AS unanswered,
        a.state IN ('refused', 'lapsed')
-       OR coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), 0) AS gone,
+       OR coalesce(r.state = 'lapsed' OR (r.state = 'confirmed' AND r.sent_at >= a.certain_at), false) AS gone,
        CASE WHEN a.state = 'partly' AND a.attempt = 1 AND m.batch_removed IS NULL THEN m.batch_added ELSE 0 END AS again
 FROM ({members}) m JOIN added a ON a.batch_no = m.batch_added JOIN remote_list l ON l.list_no = m.list_no
 LEFT JOIN known r ON r.batch_no = m.batch_removed)
@@ -80,9 +82,7 @@ ROWS: Final = (
 )
 STATED_BY: Final = ("list_no", "batch_added", "removed")
 """What a membership's state follows from; `removed` is -1 without a removal."""
-_TOUCHED: Final = (
-    f"batch_removed IS NOT NULL OR account_token IN ({token_set('accounts')}) OR person_token IN ({token_set('persons')})"
-)
+_TOUCHED: Final = "batch_removed IS NOT NULL OR account_token IN ({accounts}) OR person_token IN ({persons})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,11 @@ def held_pages(
     engine: Engine, now: datetime, news: Mapping[int, str] | None = None, touched: Touched | None = None
 ) -> Iterator[pa.RecordBatch]:
     """What `Memory.held` says, a page at a time."""
-    query, values = (ROWS, {}) if touched is None else (f"{ROWS} WHERE {_TOUCHED}", touched.values())
+    query, values = ROWS, {}
+    if touched is not None:
+        sql = spelling_of(engine)
+        only = _TOUCHED.format(accounts=sql.tokens("accounts"), persons=sql.tokens("persons"))
+        query, values = f"{ROWS} WHERE {only}", touched.values()
     states = States(engine, now, news or {})
     for page in read_pages(engine, query, "member_id", STATED_BY, dict.fromkeys(_TOKENS, 16), values):
         columns = {**page.numbers, **page.binaries, **states.of(page)}
@@ -148,29 +152,23 @@ class States:
         return {name: np.ascontiguousarray(whole[:, place]) for place, name in enumerate(self.NAMES)}
 
     def _ask(self, groups: list[tuple[int, ...]]) -> None:
-        query = (
-            f"SELECT list_no, batch_added, removed, {', '.join(_FLAGS)}, gone FROM ({held_query(self._now, self._news, groups)})"  # noqa: S608 (ours)
-        )
+        held = held_query(spelling_of(self._engine), self._now, self._news, groups)
+        query = f"SELECT list_no, batch_added, removed, {', '.join(_FLAGS)}, gone FROM ({held}) h"  # noqa: S608 (ours)
         self._known |= dict.fromkeys(groups, (0,) * (len(_FLAGS) + 1) + (0,))
         for row in read(self._engine, lambda c: c.execute(sa.text(query)).all()):
             self._known[tuple(row[:3])] = (*row[3:], 1)
 
 
-def held_query(now: datetime, news: Mapping[int, str], groups: Sequence[tuple[int, ...]] = ()) -> str:
+def held_query(sql: Spelling, now: datetime, news: Mapping[int, str], groups: Sequence[tuple[int, ...]] = ()) -> str:
     """The state of every membership, or of these groups: list, adding batch, removing batch or -1."""
     given = ", ".join(f"({a:d}, {b:d}, {c:d})" for a, b, c in groups) or "(-1, -1, -1)"
     members = "SELECT *, nullif(removed, -1) AS batch_removed FROM given" if groups else "SELECT * FROM membership"
     rows = ", ".join(f"({number:d}, '{state}')" for number, state in news.items()) or "(-1, NULL)"
     at = utc_text(now)
     # Two thirds of a day are 16 hours. A fill of many batches is refreshed over several nights before, by the batch's number: a sixth of the days.
-    hours = "l.membership_days * 16 - 24 * (m.batch_added % max(1, l.membership_days / 6))"
-    due = f"strftime('%Y-%m-%dT%H:%M:%S', '{at}', '-' || ({hours}) || ' hours') || '{at[19:]}'"
-    silent, later = utc_text(now - SILENCE), plus_silence("sent_at")
+    nights = "CASE WHEN l.membership_days < 12 THEN 1 ELSE l.membership_days / 6 END"
+    due = sql.later(f"'{at}'", f"24 * (m.batch_added % ({nights})) - l.membership_days * 16")
+    silent, later = utc_text(now - SILENCE), sql.later("sent_at", SILENT_HOURS)
     return HELD.format(
         news=rows, now=at, silent=silent, later=later, due=due, unanswered=UNANSWERED, given=given, members=members
     )
-
-
-def plus_silence(column: str) -> str:
-    """SQL: this time, and 48 hours, in the same text form."""
-    return f"strftime('%Y-%m-%dT%H:%M:%S', {column}, '+48 hours') || substr({column}, 20)"

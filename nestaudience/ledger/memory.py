@@ -16,20 +16,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from nestaudience.errors import MustStop
-from nestaudience.ledger.bulk import insert_packed, packed_bytes, read_pages, token_set
+from nestaudience.ledger.bulk import insert_packed, packed_bytes, read_pages
 from nestaudience.ledger.engine import read, write
 from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.memberships import HELD_FIELDS as HELD_FIELDS
 from nestaudience.ledger.memberships import (
     ROWS,
     SEALED_FIELDS,
+    SILENT_HOURS,
     STATED_BY,
     TOKEN,
     UNANSWERED,
     States,
     held_pages,
     held_query,
-    plus_silence,
     whole_pages,
 )
 from nestaudience.ledger.memberships import SILENCE as SILENCE
@@ -41,6 +41,7 @@ from nestaudience.ledger.memory_rows import SentBatch as SentBatch
 from nestaudience.ledger.memory_rows import remote_list_of, sent_batch_of
 from nestaudience.ledger.memory_rows import sent_through as sent_through
 from nestaudience.ledger.schema import ACCEPTED_CONFIG, BATCH, MEMBERSHIP, PERSON, REMOTE_LIST
+from nestaudience.ledger.spelling import spelling_of
 from nestaudience.vocabulary import Operation
 
 TRIED_AGAIN: Final = 0
@@ -60,12 +61,12 @@ WITH doubt AS MATERIALIZED (
   SELECT DISTINCT m.list_no, m.digest_token FROM membership m JOIN batch a ON a.batch_no = m.batch_added
   WHERE m.batch_removed IS NOT NULL OR a.state NOT IN ('confirmed', 'partly', 'refused', 'lapsed'))
 SELECT d.list_no, b.batch_no, b.batch_id, b.operation, b.state, b.sent_at, count(*)
-FROM (SELECT h.list_no, h.digest_token, max(coalesce(m.batch_removed, h.batch_added)) AS latest, max(h.confirmed) AS sure
-      FROM ({held}) h CROSS JOIN membership m ON m.member_id = h.member_id
+FROM (SELECT h.list_no, h.digest_token, max(coalesce(m.batch_removed, h.batch_added)) AS latest, max(CASE WHEN h.confirmed THEN 1 ELSE 0 END) AS sure
+      FROM ({held}) h LEFT JOIN membership m ON m.member_id = h.member_id
       WHERE NOT h.gone AND (h.list_no, h.digest_token) IN (SELECT list_no, digest_token FROM doubt) GROUP BY h.list_no, h.digest_token) d
 JOIN batch b ON b.batch_no = d.latest
-WHERE b.operation = 'remove' OR NOT d.sure
-GROUP BY b.batch_no ORDER BY b.batch_no
+WHERE b.operation = 'remove' OR d.sure = 0
+GROUP BY d.list_no, b.batch_no ORDER BY b.batch_no
 """
 
 _GONE: Final = """
@@ -83,6 +84,7 @@ class Memory:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._sql = spelling_of(engine)
 
     # -- remote lists
 
@@ -202,7 +204,7 @@ class Memory:
 
     def mark_removed(self, connection: Connection, member_ids: list[int], batch_no: int) -> None:
         """These memberships are being removed by this batch."""
-        statement = "UPDATE membership SET batch_removed = :batch WHERE member_id IN (SELECT value FROM json_each(:ids))"
+        statement = f"UPDATE membership SET batch_removed = :batch WHERE member_id IN ({self._sql.numbers('ids')})"  # noqa: S608 (ours)
         connection.execute(sa.text(statement), {"batch": batch_no, "ids": json.dumps(member_ids)})
 
     def mark_older(self, connection: Connection, list_no: int, batch_no: int, as_of: str) -> None:
@@ -250,7 +252,7 @@ class Memory:
 
         Raises `MustStop`: `ledger_inconsistent` when one is not there.
         """
-        query = f"SELECT {', '.join(SEALED_FIELDS.names)} FROM membership WHERE member_id IN (SELECT value FROM json_each(:ids))"  # noqa: S608 (ours)
+        query = f"SELECT {', '.join(SEALED_FIELDS.names)} FROM membership WHERE member_id IN ({self._sql.numbers('ids')})"  # noqa: S608 (ours)
         binaries = {"digest_token": 16, "sealed_digest": 32}
         pages = read_pages(
             self.engine, query, "member_id", ("batch_added", "position"), binaries, {"ids": json.dumps(member_ids.to_pylist())}
@@ -266,7 +268,9 @@ class Memory:
 
     def forget_gone(self, now: datetime) -> int:
         """Drop rows whose removal is confirmed, and rows of batches that had no effect; how many. While a lost removal may act, its people stay."""
-        statement = _GONE.format(later=plus_silence("a.sent_at"), silent=utc_text(now - SILENCE), unanswered=UNANSWERED)
+        statement = _GONE.format(
+            later=self._sql.later("a.sent_at", SILENT_HOURS), silent=utc_text(now - SILENCE), unanswered=UNANSWERED
+        )
         return int(write(self.engine, lambda c: c.execute(sa.text(statement)).rowcount))
 
     def sizes(self, now: datetime) -> dict[int, int]:
@@ -289,7 +293,7 @@ class Memory:
 
     def open_batches(self, now: datetime) -> tuple[OpenBatch, ...]:
         """The requests that leave somebody uncertain at this moment, in order: in flight, unknown, or a removal that is not done."""
-        rows = read(self.engine, lambda c: c.execute(sa.text(_OPEN.format(held=held_query(now, {})))).all())
+        rows = read(self.engine, lambda c: c.execute(sa.text(_OPEN.format(held=held_query(self._sql, now, {})))).all())
         return tuple(OpenBatch(row[0], row[1], row[2], Operation(row[3]), *row[4:]) for row in rows)
 
     # -- persons
@@ -299,7 +303,7 @@ class Memory:
         query = "SELECT person_no, person_token, salt FROM person"
         if only is None:
             return self._persons(query, {})
-        return self._persons(f"{query} WHERE person_token IN ({token_set('persons')})", {"persons": packed_bytes(only)})
+        return self._persons(f"{query} WHERE person_token IN ({self._sql.tokens('persons')})", {"persons": packed_bytes(only)})
 
     def _persons(self, query: str, values: dict[str, object]) -> pa.Table:
         pages = read_pages(self.engine, query, "person_no", (), {"person_token": 16, "salt": 32}, values)

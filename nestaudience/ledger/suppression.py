@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from nestaudience.ledger.bulk import Page, insert_packed, read_pages
 from nestaudience.ledger.engine import read
 from nestaudience.ledger.schema import SUPPRESSION
+from nestaudience.ledger.spelling import spelling_of
 
 TOKEN: Final = pa.binary(16)
 NOBODY: Final = bytes(16)
@@ -124,9 +125,12 @@ def _groups(engine: Engine) -> list[dict[str, str]]:
 
 
 def _of_group(engine: Engine, words: dict[str, str]) -> Iterator[pa.Table]:
-    cells = [f"substr(coalesce({name}, '{_NONE}') || '{' ' * width}', 1, {width}) AS {name}" for name, width in _WIDTHS.items()]
+    cells = [
+        f"substr(coalesce(CAST({name} AS text), '{_NONE}') || '{' ' * width}', 1, {width}) AS {name}"
+        for name, width in _WIDTHS.items()
+    ]
     query = (
-        f"SELECT suppression_no, token, coalesce(account_token, zeroblob(16)) AS account_token, {', '.join(cells)} "  # noqa: S608 (ours)
+        f"SELECT suppression_no, token, coalesce(account_token, {spelling_of(engine).no_token()}) AS account_token, {', '.join(cells)} "  # noqa: S608 (ours)
         "FROM suppression WHERE controller = :controller AND case_id = :case_id"
     )
     widths = {"token": 16, "account_token": 16, **_WIDTHS}

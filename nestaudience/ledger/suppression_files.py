@@ -22,10 +22,10 @@ from nestaudience.errors import NeedsFix
 from nestaudience.ledger.bulk import PAGE
 from nestaudience.ledger.engine import read
 from nestaudience.ledger.schema import SUPPRESSION
+from nestaudience.ledger.spelling import spelling_of
 
 _TOKENS: Final = ("token", "account_token")
 _COLUMNS: Final = tuple(column.name for column in SUPPRESSION.columns if column.name != "suppression_no")
-_CELLS: Final = ", ".join(f"hex({name})" if name in _TOKENS else name for name in _COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,11 @@ def take_back(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
 
 def _pages(engine: Engine, after: int, until: int = 1 << 62) -> Iterator[tuple[int, int, bytes]]:
     """Last number, rows, and lines of each stretch of rows."""
+    sql = spelling_of(engine)
+    line = sql.json_line({name: name in _TOKENS for name in _COLUMNS})
     statement = sa.text(
-        f"SELECT max(no), count(*), group_concat(line, char(10)) FROM (SELECT suppression_no AS no, json_array({_CELLS}) AS line "  # noqa: S608 (ours)
-        f"FROM suppression WHERE suppression_no > :after AND suppression_no <= :until ORDER BY suppression_no LIMIT {PAGE})"
+        f"SELECT max(no), count(*), {sql.lines('line', 'no')} FROM (SELECT suppression_no AS no, {line} AS line "  # noqa: S608 (ours)
+        f"FROM suppression WHERE suppression_no > :after AND suppression_no <= :until ORDER BY suppression_no LIMIT {PAGE}) page"
     )
     while True:
         values = {"after": after, "until": until}

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from nestaudience.ledger.column_types import TEXT
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -13,13 +15,13 @@ def upgrade() -> None:
     """Create the table."""
     op.create_table(
         "told_alert",
-        sa.Column("key", sa.Text, primary_key=True, nullable=False),
-        sa.Column("code", sa.Text, nullable=False),
-        sa.Column("first_at", sa.Text, nullable=False),
-        sa.Column("last_told_at", sa.Text, nullable=False),
-        sa.Column("failed_at", sa.Text, nullable=False),
-        sa.Column("failure", sa.Text, nullable=False),
-        sa.Column("cleared_at", sa.Text, nullable=False),
+        sa.Column("key", TEXT, primary_key=True, nullable=False),
+        sa.Column("code", TEXT, nullable=False),
+        sa.Column("first_at", TEXT, nullable=False),
+        sa.Column("last_told_at", TEXT, nullable=False),
+        sa.Column("failed_at", TEXT, nullable=False),
+        sa.Column("failure", TEXT, nullable=False),
+        sa.Column("cleared_at", TEXT, nullable=False),
     )
 
 

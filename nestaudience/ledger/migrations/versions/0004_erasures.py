@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from nestaudience.ledger.column_types import TEXT, numbered
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -13,12 +15,12 @@ def upgrade() -> None:
     """The table of erasures that are not over."""
     op.create_table(
         "erasure",
-        sa.Column("erasure_no", sa.Integer, primary_key=True, autoincrement=True),
+        numbered("erasure_no"),
         sa.Column("person_token", sa.LargeBinary, nullable=False),
-        sa.Column("case_id", sa.Text, nullable=False),
-        sa.Column("asked_at", sa.Text, nullable=False),
-        sa.Column("receipt_at", sa.Text, nullable=False),
-        sa.Column("hold_case", sa.Text, nullable=False),
+        sa.Column("case_id", TEXT, nullable=False),
+        sa.Column("asked_at", TEXT, nullable=False),
+        sa.Column("receipt_at", TEXT, nullable=False),
+        sa.Column("hold_case", TEXT, nullable=False),
     )
 
 
