@@ -82,17 +82,18 @@ def stream(engine: Engine, rows: Callable[[Connection], Iterator[Result]]) -> It
 def open_ledger(place: Place, *, environment: Environment, origin: str, clock: Clock, read_only: bool = False) -> Engine:
     """Open the ledger in this place, or give birth to it when the file is missing or empty, or the schema is.
 
-    Raises `MustStop`: `ledger_missing` (read-only, no file, or nothing in the schema), `environment` (born in another), `ledger_origin` (another log's),
-    `ledger_unrecognised` (no ledger), `ledger_newer` (made by a newer program), `ledger_unavailable`; `NeedsFix`:
-    `ledger_older` (`nestaudience ledger migrate`).
+    Raises `MustStop`: `ledger_missing` (read-only, no file, or nothing in the schema), `environment` (born in another), `ledger_origin` (another
+    log's), `ledger_unrecognised` (no ledger), `ledger_newer` (made by a newer program), `ledger_unavailable`; `NeedsFix`: `ledger_older`
+    (`nestaudience ledger migrate`).
     """
     check_origin(origin)
     if read_only and isinstance(place, Path) and not place.exists():
         raise _missing()
     engine = open_engine(place, read_only=read_only)
-    if read(engine, _is_empty) and not (read_only and isinstance(place, Path)):
-        if read_only:
-            raise _missing()
+    empty = read(engine, _is_empty)
+    if empty and read_only and isinstance(place, PostgresLedger):
+        raise _missing()
+    if empty and not read_only:
         write(engine, lambda connection: _birth(connection, environment, origin, clock))
     read(engine, lambda connection: _check(connection, environment, origin))
     return engine

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 
 from nestaudience.audit.verify import Evidence
 from nestaudience.ledger.checkpoint import Signer, Verifier
-from nestaudience.ledger.engine import open_ledger
+from nestaudience.ledger.engine import Place, open_ledger
 from nestaudience.ledger.entries import Context, EntryType
 from nestaudience.ledger.keys import KeyRing, new_keys
 from nestaudience.ledger.log import NewEntry, TransferLog, keep_batch_leaves
@@ -60,16 +60,17 @@ def members(chance: Chance, count: int) -> bytes:
 
 @dataclass
 class BuiltLedger:
-    """One installation in a directory. `log` is its open writer; `reopen` is what the next process would do."""
+    """One installation in a directory; its ledger may lie elsewhere. `log` is its open writer; `reopen` is what the next process would do."""
 
     directory: Path
     seed: str = "ledger"
     clock: Clock = field(default_factory=Clock)
+    place: Place | None = None
 
     def __post_init__(self) -> None:
         self.chance = Chance(self.seed)
         self.keys: KeyRing = new_keys(Chance(self.seed + " keys"))
-        self.path = self.directory / "ledger.db"
+        self.path = self.place or self.directory / "ledger.db"
         self.head_path = self.directory / "head"
         self.verifiers = [Verifier.parse(text) for text in self.keys.vkeys(ORIGIN)]
         self.reopen()

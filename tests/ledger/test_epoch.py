@@ -1,35 +1,32 @@
 """Epochs of a log: what is lost by a restoration is computed, cited, and signed away once; whatever stops it, the next try ends the same."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_builder import ORIGIN, BuiltLedger, Chance, context
+from places import beside, copy_ledger
+from places import put_back as restore
 
 from nestaudience.audit.verify import verify
 from nestaudience.errors import MustStop
 from nestaudience.ledger.checkpoint import Checkpoint, Lost, epoch_name, epoch_of, glance, open_note
-from nestaudience.ledger.engine import ledger_epoch, open_engine, read
+from nestaudience.ledger.engine import Place, ledger_epoch, open_engine, read
 from nestaudience.ledger.epoch import Restored, examine, looks_restored, open_epoch
 from nestaudience.ledger.log import TransferLog
 
 
-def keep(built: BuiltLedger, name: str) -> None:
+def keep(built: BuiltLedger, name: str) -> Place:
     """A copy of the ledger as it is now."""
-    source, target = open_engine(built.path), open_engine(built.directory / name)
-    with source.connect() as one, target.connect() as other:
-        one.connection.dbapi_connection.backup(other.connection.dbapi_connection)  # type: ignore[union-attr]
-    source.dispose()
-    target.dispose()
+    copy = beside(built.path, name)
+    copy_ledger(built.path, copy)
+    return copy
 
 
-def put_back(built: BuiltLedger, name: str) -> None:
+def put_back(built: BuiltLedger, copy: Place) -> None:
     built.engine.dispose()
-    for left in built.directory.glob(built.path.name + "*"):
-        left.unlink()
-    shutil.copy(built.directory / name, built.path)
+    restore(copy, built.path)
     built.engine = open_engine(built.path)
 
 
@@ -53,10 +50,10 @@ def test_a_ledger_at_its_head_has_nothing_to_recover(ledger: BuiltLedger) -> Non
 
 def test_a_restored_ledger_goes_on_under_a_new_name_and_cites_the_old_head(ledger: BuiltLedger) -> None:
     ledger.heartbeats(3)
-    keep(ledger, "backup")
+    backup = keep(ledger, "backup")
     ledger.heartbeats(4)
     head = ledger.signer.head()
-    put_back(ledger, "backup")
+    put_back(ledger, backup)
     found, warned = seen(ledger)
     assert warned
     assert found == Restored(2, 3, (Lost(ORIGIN, 3, 7, head.root),))
@@ -78,11 +75,11 @@ def test_a_ledger_that_lost_nothing_signed_is_not_recovered_but_its_unsealed_end
 
     ledger.heartbeats(2)
     ledger.log.append([(EntryType.HEARTBEAT, context(), {"n": 1})])
-    keep(ledger, "backup")
+    backup = keep(ledger, "backup")
     ledger.log.seal()
     ledger.heartbeats(2)
     anchored = [note for _, note in ledger.log.notes()]
-    put_back(ledger, "backup")
+    put_back(ledger, backup)
     found = recover(ledger)
     assert found is not None
     assert (found.entries, found.head.restored_size, found.entries_lost) == (3, 2, 3)
@@ -91,19 +88,23 @@ def test_a_ledger_that_lost_nothing_signed_is_not_recovered_but_its_unsealed_end
     assert verified.anchored == 3, "the end that was not sealed in the copy is what was signed elsewhere"
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.data())
-def test_any_restorations_leave_every_checkpoint_explained(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+@pytest.mark.slow_on_postgres
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_restorations_leave_every_checkpoint_explained(
+    place: Place, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     """Entries, copies and restorations in any order: every checkpoint that was ever signed is in the log or declared lost, and no other is."""
-    built = BuiltLedger(Path(tmp_path_factory.mktemp("epochs")), seed=str(data.draw(st.integers(0, 999))))
+    folder = Path(tmp_path_factory.mktemp("epochs"))
+    here = folder / "ledger.db" if isinstance(place, Path) else beside(place, "epochs")
+    built = BuiltLedger(folder, seed=str(data.draw(st.integers(0, 999))), place=here)
     copies, signed = [], []
     for step in data.draw(st.lists(st.sampled_from(["write", "write", "keep", "restore"]), min_size=4, max_size=12)):
         if step == "write":
             built.heartbeats(data.draw(st.integers(1, 3)))
             signed += [note for _, note in built.log.notes()]
         elif step == "keep":
-            copies.append(f"copy-{len(copies)}")
-            keep(built, copies[-1])
+            copies.append(keep(built, f"copy-{len(copies)}"))
         elif copies:
             put_back(built, data.draw(st.sampled_from(copies)))
             found, warned = seen(built)
@@ -118,18 +119,19 @@ def test_any_restorations_leave_every_checkpoint_explained(tmp_path_factory: pyt
     built.engine.dispose()
 
 
+@pytest.mark.slow_on_postgres
 def test_backups_from_before_earlier_recoveries_give_up_all_that_came_after_them(ledger: BuiltLedger) -> None:
     """A copy of 2 entries, one of 5, 6 signed. The first copy is recovered, then the second, then the first once more."""
     ledger.heartbeats(2)
-    keep(ledger, "two")
+    two = keep(ledger, "two")
     ledger.heartbeats(3)
-    keep(ledger, "five")
+    five = keep(ledger, "five")
     ledger.heartbeats(1)
     signed = [note for _, note in ledger.log.notes()]
     expected = [
-        ("two", [(ORIGIN, 2, 6)]),
-        ("five", [(ORIGIN, 5, 6), (ORIGIN + "/2", 2, 4)]),
-        ("two", [(ORIGIN, 2, 6), (ORIGIN + "/2", 2, 4), (ORIGIN + "/3", 2, 8)]),
+        (two, [(ORIGIN, 2, 6)]),
+        (five, [(ORIGIN, 5, 6), (ORIGIN + "/2", 2, 4)]),
+        (two, [(ORIGIN, 2, 6), (ORIGIN + "/2", 2, 4), (ORIGIN + "/3", 2, 8)]),
     ]
     for copy, lost in expected:
         put_back(ledger, copy)
@@ -164,13 +166,13 @@ def test_names_of_epochs(name: str, epoch: int) -> None:
 
 def test_a_verifier_of_a_log_verifies_its_epochs_and_no_other_log(ledger: BuiltLedger) -> None:
     ledger.heartbeats(1)
-    keep(ledger, "backup")
+    backup = keep(ledger, "backup")
     ledger.heartbeats(1)
-    put_back(ledger, "backup")
+    put_back(ledger, backup)
     recover(ledger)
     note = ledger.log.notes()[-1][1]
     assert open_note(note, ledger.verifiers).checkpoint.origin == ORIGIN + "/2"
-    stranger = BuiltLedger(_made(ledger.directory / "stranger"), seed="stranger")
+    stranger = BuiltLedger(_made(ledger.directory / "stranger"), seed="stranger", place=beside(ledger.path, "stranger.db"))
     with pytest.raises(MustStop, match="note_unsigned"):
         open_note(note, stranger.verifiers)
     with pytest.raises(MustStop, match="note_forged"):
@@ -193,19 +195,18 @@ def test_the_signer_gives_up_only_the_head_that_is_cited(ledger: BuiltLedger) ->
 def test_another_ledger_or_an_older_head_is_not_recovered(ledger: BuiltLedger) -> None:
     ledger.heartbeats(2)
     old_head = ledger.head_path.read_bytes()
-    keep(ledger, "backup")
+    backup = keep(ledger, "backup")
     ledger.heartbeats(3)
-    keep(ledger, "late")
-    put_back(ledger, "backup")
+    put_back(ledger, backup)
     recover(ledger)
     ledger.head_path.write_bytes(old_head)  # the head is older than the recovered ledger
     with pytest.raises(MustStop, match="head_behind_ledger"):
         examine(ledger.engine, ledger.signer)
     with pytest.raises(MustStop, match="head_behind_ledger"):
         TransferLog(ledger.engine, ledger.signer, clock=ledger.clock, randomness=ledger.chance)
-    other = BuiltLedger(_made(ledger.directory / "other"), seed="other")
+    other = BuiltLedger(_made(ledger.directory / "other"), seed="other", place=beside(ledger.path, "other.db"))
     other.heartbeats(1)
-    mine = BuiltLedger(_made(ledger.directory / "mine"), seed="mine")
+    mine = BuiltLedger(_made(ledger.directory / "mine"), seed="mine", place=beside(ledger.path, "mine.db"))
     mine.heartbeats(3)
     with pytest.raises(MustStop, match="note_unsigned"):
         examine(other.engine, mine.signer)
@@ -213,9 +214,9 @@ def test_another_ledger_or_an_older_head_is_not_recovered(ledger: BuiltLedger) -
 
 def test_a_log_opened_for_mending_seals_nothing(ledger: BuiltLedger) -> None:
     ledger.heartbeats(1)
-    keep(ledger, "backup")
+    backup = keep(ledger, "backup")
     ledger.heartbeats(2)
-    put_back(ledger, "backup")
+    put_back(ledger, backup)
     log = TransferLog(ledger.engine, ledger.signer, clock=ledger.clock, randomness=ledger.chance, restored=True)
     with pytest.raises(MustStop):
         log.seal()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from places import argument
 from sqlalchemy.engine import Engine
 
 from nestaudience.errors import TryAgain
-from nestaudience.ledger.engine import open_ledger, read, write
+from nestaudience.ledger.engine import Place, open_ledger, read, write
 from nestaudience.ledger.lease import TERM, Lease, leased
 from nestaudience.ledger.schema import LEASE
 from nestaudience.vocabulary import Environment
@@ -32,8 +33,8 @@ def clock() -> Hands:
 
 
 @pytest.fixture
-def engine(tmp_path: Path, clock: Hands) -> Engine:
-    return open_ledger(tmp_path / "ledger.sqlite", environment=Environment.SANDBOX, origin="nestit.example/test", clock=clock)
+def engine(place: Place, clock: Hands) -> Engine:
+    return open_ledger(place, environment=Environment.SANDBOX, origin="nestit.example/test", clock=clock)
 
 
 def owners(engine: Engine) -> dict[str, str]:
@@ -81,13 +82,15 @@ def test_the_same_owner_takes_it_again(engine: Engine, clock: Hands) -> None:
     assert owners(engine) == {"writer": "first"}
 
 
-def test_a_dead_process_holds_nothing(engine: Engine, clock: Hands, tmp_path: Path) -> None:
+def test_a_dead_process_holds_nothing(engine: Engine, clock: Hands, place: Place) -> None:
     code = (
-        "import sys; from datetime import datetime, UTC; from pathlib import Path\n"
-        "from nestaudience.ledger.engine import open_engine\nfrom nestaudience.ledger.lease import Lease\n"
-        "Lease(open_engine(Path(sys.argv[1])), 'writer', 'dead', lambda: datetime(2026, 11, 22, 2, 30, tzinfo=UTC)).take()\n"
+        "import sys; from datetime import datetime, UTC; sys.path.insert(0, sys.argv[1])\n"
+        "from places import place_of\nfrom nestaudience.ledger.engine import open_engine\n"
+        "from nestaudience.ledger.lease import Lease\n"
+        "engine, now = open_engine(place_of(sys.argv[2])), datetime(2026, 11, 22, 2, 30, tzinfo=UTC)\n"
+        "Lease(engine, 'writer', 'dead', lambda: now).take()\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "ledger.sqlite")], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent), argument(place)], check=True, timeout=60)
     assert owners(engine) == {"writer": "dead"}
     Lease(engine, "writer", "alive", clock).take()
     assert owners(engine) == {"writer": "alive"}

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,13 +11,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from ledger_builder import ORIGIN, START, BuiltLedger, Clock, context, members
+from places import REFUSED, argument, beside, copy_ledger, drop_triggers, plain
 
 from nestaudience.errors import MustStop, NeedsFix
 from nestaudience.ledger import merkle
 from nestaudience.ledger.checkpoint import Signer, open_note
-from nestaudience.ledger.engine import born_with, migrate_schema, open_engine, open_ledger, read, schema_revision, write
+from nestaudience.ledger.engine import Place, born_with, migrate_schema, open_engine, open_ledger, read, schema_revision, write
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.log import LogReader, NewEntry, TransferLog, keep_batch_leaves
+from nestaudience.ledger.on_postgres import make_room
 from nestaudience.ledger.schema import BATCH_LEAVES, LOG_ENTRY, METADATA
 from nestaudience.vocabulary import Environment
 
@@ -104,30 +105,30 @@ def test_a_refused_entry_leaves_nothing(ledger: BuiltLedger) -> None:
     assert ledger.log.count() == 0
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE log_entry SET body = x'00' WHERE idx = 0",
-        "UPDATE log_entry SET idx = 9 WHERE idx = 0",
-        "DELETE FROM log_entry WHERE idx = 1",
-        "DELETE FROM log_entry",
-        "INSERT INTO log_entry VALUES (5, x'00', x'00')",
-        "INSERT OR REPLACE INTO log_entry VALUES (0, x'00', x'00')",
-        "UPDATE checkpoint SET note = ''",
-        "DELETE FROM checkpoint",
-        "INSERT OR REPLACE INTO checkpoint VALUES (2, '')",
-        "UPDATE batch_leaves SET leaves = x''",
-        "DELETE FROM batch_leaves",
-        "INSERT OR REPLACE INTO batch_leaves VALUES (zeroblob(16), x'')",
-    ],
-)
-def test_the_tables_refuse_changes_even_to_a_plain_client(ledger: BuiltLedger, statement: str) -> None:
+CHANGES = [
+    "UPDATE log_entry SET body = leaf WHERE idx = 0",
+    "UPDATE log_entry SET idx = 9 WHERE idx = 0",
+    "DELETE FROM log_entry WHERE idx = 1",
+    "DELETE FROM log_entry",
+    "INSERT INTO log_entry SELECT 5, body, leaf FROM log_entry WHERE idx = 0",
+    "INSERT INTO log_entry SELECT idx, leaf, leaf FROM log_entry WHERE true ON CONFLICT (idx) DO UPDATE SET body = excluded.body",
+    "UPDATE checkpoint SET note = ''",
+    "DELETE FROM checkpoint",
+    "INSERT INTO checkpoint VALUES (2, '') ON CONFLICT (size) DO UPDATE SET note = ''",
+    "UPDATE batch_leaves SET leaves = batch_id",
+    "DELETE FROM batch_leaves",
+    "INSERT INTO batch_leaves SELECT batch_id, batch_id FROM batch_leaves WHERE true ON CONFLICT DO NOTHING",
+]
+
+
+def test_the_tables_refuse_changes_even_to_their_owner(ledger: BuiltLedger) -> None:
     ledger.log.append_and_seal(
         [BEAT, BEAT], lambda connection, _: keep_batch_leaves(connection, bytes(16), members(ledger.chance, 2))
     )
     before = (list(ledger.log.bodies()), ledger.log.notes(), ledger.log.batch_leaves(bytes(16)))
-    with sqlite3.connect(ledger.path) as plain, pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        plain.execute(statement)
+    for statement in CHANGES:
+        with pytest.raises(REFUSED, match="append-only"), plain(ledger.path) as cursor:
+            cursor.execute(statement)
     assert (list(ledger.log.bodies()), ledger.log.notes(), ledger.log.batch_leaves(bytes(16))) == before
 
 
@@ -193,31 +194,28 @@ def test_a_clock_that_goes_back_does_not_stop_the_log(ledger: BuiltLedger) -> No
     assert (first["index"], second["index"]) == (0, 1)
 
 
-def copy_of(path: Path, to: Path) -> None:
-    with sqlite3.connect(path) as source, sqlite3.connect(to) as target:
-        source.backup(target)
-
-
-def test_a_restored_backup_is_noticed(ledger: BuiltLedger, tmp_path: Path) -> None:
+def test_a_restored_backup_is_noticed(ledger: BuiltLedger) -> None:
+    backup = beside(ledger.path, "backup.db")
     ledger.heartbeats(2)
-    copy_of(ledger.path, tmp_path / "backup.db")
+    copy_ledger(ledger.path, backup)
     ledger.heartbeats(1)
-    engine = open_ledger(tmp_path / "backup.db", **OPENED)
+    engine = open_ledger(backup, **OPENED)
     with pytest.raises(MustStop) as caught:
         TransferLog(engine, ledger.signer, clock=ledger.clock, randomness=ledger.chance)
     assert stopped(caught) == "ledger_restored"
-    empty = open_ledger(tmp_path / "empty.db", **OPENED)
+    empty = open_ledger(beside(ledger.path, "empty.db"), **OPENED)
     with pytest.raises(MustStop) as caught:
         TransferLog(empty, ledger.signer, clock=ledger.clock, randomness=ledger.chance)
     assert stopped(caught) == "ledger_restored"
 
 
 def test_a_new_epoch_signs_the_restored_log_under_its_own_name(ledger: BuiltLedger, tmp_path: Path) -> None:
+    backup = beside(ledger.path, "backup.db")
     ledger.heartbeats(2)
-    copy_of(ledger.path, tmp_path / "backup.db")
+    copy_ledger(ledger.path, backup)
     ledger.heartbeats(1)
     epoch = Signer(ledger.keys.signing_key(), ORIGIN + "/2", tmp_path / "head-2")
-    engine = open_ledger(tmp_path / "backup.db", **OPENED)
+    engine = open_ledger(backup, **OPENED)
     log = TransferLog(engine, epoch, clock=ledger.clock, randomness=ledger.chance)
     _, signed = log.append_and_seal(
         [(EntryType.EPOCH_OPENED, context(), {"old_origin": ORIGIN, "head_size": 3, "restored_size": 2})]
@@ -228,7 +226,7 @@ def test_a_new_epoch_signs_the_restored_log_under_its_own_name(ledger: BuiltLedg
 
 def test_a_ledger_that_is_not_the_one_that_was_signed_is_refused(ledger: BuiltLedger, tmp_path: Path) -> None:
     ledger.heartbeats(3)
-    other = BuiltLedger(_made(tmp_path / "other"), seed="other")
+    other = BuiltLedger(_made(tmp_path / "other"), seed="other", place=beside(ledger.path, "other.db"))
     other.heartbeats(4)
     with pytest.raises(MustStop) as caught:
         TransferLog(other.engine, ledger.signer, clock=ledger.clock, randomness=ledger.chance)
@@ -250,42 +248,26 @@ def test_an_old_or_missing_head_is_refused(ledger: BuiltLedger) -> None:
 def test_bytes_changed_before_their_seal_are_not_signed(ledger: BuiltLedger) -> None:
     ledger.log.append_and_seal([BEAT])
     ledger.log.append([BEAT])
-    with sqlite3.connect(ledger.path) as plain:
-        plain.execute("DROP TRIGGER log_entry_no_update")
-        plain.execute("UPDATE log_entry SET body = replace(CAST(body AS TEXT), 'bok', 'sko') WHERE idx = 1")  # as text, too
+    with plain(ledger.path) as cursor:
+        drop_triggers(cursor, "log_entry")
+        cursor.execute("UPDATE log_entry SET body = (SELECT o.body FROM log_entry o WHERE o.idx = 0) WHERE idx = 1")
     with pytest.raises(MustStop) as caught:
         ledger.log.seal()
     assert stopped(caught) == "ledger_inconsistent"
     assert ledger.signer.head().size == 1
 
 
-def test_a_full_disk_stops_and_leaves_the_log_whole(ledger: BuiltLedger) -> None:
-    ledger.heartbeats(3)
-
-    def fill(connection: sa.Connection) -> None:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-
-    read(ledger.engine, fill)
-    with pytest.raises(MustStop) as caught:
-        ledger.log.append([BEAT] * 500)
-    assert stopped(caught) == "ledger_unavailable"
-    count = ledger.log.count()
-    ledger.engine.dispose()
-    assert ledger.reopen().append([BEAT]) == (count,)
-
-
 def test_a_locked_ledger_stops(ledger: BuiltLedger) -> None:
     ledger.heartbeats(1)
-    engine = open_engine(ledger.path, busy_seconds=0.05)
-    log = TransferLog(engine, ledger.signer, clock=ledger.clock, randomness=ledger.chance)
-    with sqlite3.connect(ledger.path, isolation_level=None) as plain:
-        plain.execute("BEGIN IMMEDIATE")
+    log = TransferLog(open_engine(ledger.path, busy_seconds=0.05), ledger.signer, clock=ledger.clock, randomness=ledger.chance)
+
+    def another_writes(_: sa.Connection) -> None:
         with pytest.raises(MustStop) as caught:
             log.append([BEAT])
         assert stopped(caught) == "ledger_unavailable"
         assert len(list(log.entries())) == 1  # reading goes on beside a writer
-        plain.execute("ROLLBACK")
+
+    write(ledger.engine, another_writes)
     assert log.append([BEAT]) == (1,)
 
 
@@ -299,29 +281,19 @@ def test_a_read_only_ledger_reads_and_refuses_to_write(ledger: BuiltLedger) -> N
     assert stopped(caught) == "ledger_unavailable"
 
 
-def test_files_that_are_no_ledger(tmp_path: Path) -> None:
-    (tmp_path / "text.db").write_text("not a database, but long enough to look like one at first sight " * 20)
-    with sqlite3.connect(tmp_path / "foreign.db") as plain:
-        plain.execute("CREATE TABLE customers (id)")
-    cases = {"text.db": "ledger_unavailable", "foreign.db": "ledger_unrecognised", "no/where.db": "ledger_unavailable"}
-    for name, code in cases.items():
-        with pytest.raises(MustStop) as caught:
-            open_ledger(tmp_path / name, **OPENED)
-        assert stopped(caught) == code
+def test_a_place_that_holds_no_ledger(place: Place) -> None:
     with pytest.raises(MustStop) as caught:
-        open_ledger(tmp_path / "none.db", read_only=True, **OPENED)
+        open_ledger(place, read_only=True, **OPENED)
     assert stopped(caught) == "ledger_missing"
-    assert not (tmp_path / "none.db").exists()
+    engine = open_engine(place)
+    write(engine, lambda c: (make_room(c), c.execute(sa.text("CREATE TABLE customers (id int)"))))
+    for read_only in (True, False):
+        with pytest.raises(MustStop) as caught:
+            open_ledger(place, read_only=read_only, **OPENED)
+        assert stopped(caught) == "ledger_unrecognised"
 
 
-def test_a_ledger_is_private_durable_and_remembers_its_birth(ledger: BuiltLedger) -> None:
-    ledger.heartbeats(1)
-    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
-        assert (ledger.directory / name).stat().st_mode & 0o777 == 0o600
-    pragmas = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "recursive_triggers": 1, "secure_delete": 1}
-    for name, value in pragmas.items():
-        found = read(ledger.engine, lambda connection, one=name: connection.exec_driver_sql(f"PRAGMA {one}").scalar_one())
-        assert found == value
+def test_a_ledger_remembers_its_birth(ledger: BuiltLedger) -> None:
     born = read(ledger.engine, born_with)
     assert (born["environment"], born["origin"], born["created_at"][:10]) == ("sandbox", ORIGIN, START.date().isoformat())
     for change, code in (
@@ -335,18 +307,19 @@ def test_a_ledger_is_private_durable_and_remembers_its_birth(ledger: BuiltLedger
         open_ledger(ledger.path, **(OPENED | {"origin": "two words"}))
 
 
-def test_a_newer_ledger_is_refused_and_an_older_one_is_migrated(ledger: BuiltLedger, tmp_path: Path) -> None:
+def test_a_newer_ledger_is_refused_and_an_older_one_is_migrated(ledger: BuiltLedger) -> None:
     before, after = migrate_schema(ledger.engine)
     assert before == after == read(ledger.engine, schema_revision)
-    with sqlite3.connect(ledger.path) as plain:
-        plain.execute("UPDATE alembic_version SET version_num = '9999'")
+    with plain(ledger.path) as cursor:
+        cursor.execute("UPDATE alembic_version SET version_num = '9999'")
     for call in (lambda: open_ledger(ledger.path, **OPENED), lambda: migrate_schema(ledger.engine)):
         with pytest.raises(MustStop) as caught:
             call()
         assert stopped(caught) == "ledger_newer"
-    fresh = open_engine(tmp_path / "fresh.db")
+    fresh = open_engine(beside(ledger.path, "fresh.db"))
+    write(fresh, make_room)
     assert migrate_schema(fresh) == ("", after)
-    older = migrated_to_first(tmp_path / "older.db")
+    older = migrated_to_first(beside(ledger.path, "older.db"))
     if after != "0001":
         with pytest.raises(NeedsFix) as fix:
             open_ledger(older, **OPENED)
@@ -354,7 +327,7 @@ def test_a_newer_ledger_is_refused_and_an_older_one_is_migrated(ledger: BuiltLed
         assert migrate_schema(open_engine(older)) == ("0001", after)
 
 
-def migrated_to_first(path: Path) -> Path:
+def migrated_to_first(place: Place) -> Place:
     """A database at revision 0001, as its first release made it."""
     from alembic import command
     from alembic.config import Config
@@ -366,11 +339,12 @@ def migrated_to_first(path: Path) -> Path:
     config.set_main_option("path_separator", "os")
 
     def work(connection: sa.Connection) -> None:
+        make_room(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
 
-    write(open_engine(path), work)
-    return path
+    write(open_engine(place), work)
+    return place
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(ledger: BuiltLedger) -> None:
@@ -401,23 +375,27 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from ledger_builder import BuiltLedger, context
+from places import place_of
 from nestaudience.ledger.entries import EntryType
-built = BuiltLedger(Path(sys.argv[1]))
+built = BuiltLedger(Path(sys.argv[1]), place=place_of(sys.argv[3]))
 while True:
     indices, signed = built.log.append_and_seal([(EntryType.HEARTBEAT, context(), {})] * 3)
     print(signed.size, flush=True)
 """
 
 
-@pytest.mark.parametrize("lines", [1, 7, 20])
-def test_a_killed_writer_leaves_a_ledger_that_goes_on(tmp_path: Path, lines: int) -> None:
-    arguments = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)]
+SLOWLY = pytest.mark.slow_on_postgres
+
+
+@pytest.mark.parametrize("lines", [pytest.param(1, marks=SLOWLY), 7, pytest.param(20, marks=SLOWLY)])
+def test_a_killed_writer_leaves_a_ledger_that_goes_on(place: Place, tmp_path: Path, lines: int) -> None:
+    arguments = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent), argument(place)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for _ in range(lines):
             promised = int(child.stdout.readline())
         os.kill(child.pid, signal.SIGKILL)
-    built = BuiltLedger(tmp_path)
+    built = BuiltLedger(tmp_path, place=place)
     assert built.log.count() >= promised
     assert built.signer.head().size >= promised
     assert built.log.count() % 3 == 0  # an append is whole or not there

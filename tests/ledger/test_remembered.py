@@ -1,7 +1,6 @@
 """Remembered noes come back as they were written, beyond one page too, and only old withdrawals are ever forgotten."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
 from nestaudience.ledger.bulk import PAGE
-from nestaudience.ledger.engine import open_engine, write
+from nestaudience.ledger.engine import Place, open_engine, read, write
+from nestaudience.ledger.on_postgres import make_room
 from nestaudience.ledger.schema import SUPPRESSION
 from nestaudience.ledger.suppression import NOBODY, NOES, WITHDRAWALS, append, count, forget_withdrawals, remembered
 
@@ -38,10 +38,11 @@ _ROWS = st.fixed_dictionaries(
 )
 
 
-def opened(path: Path) -> Engine:
-    engine = open_engine(path / "memory.sqlite")
-    write(engine, lambda c: SUPPRESSION.create(c, checkfirst=True))
-    return engine
+@pytest.fixture
+def engine(place: Place) -> Engine:
+    opened = open_engine(place)
+    write(opened, lambda c: (make_room(c), SUPPRESSION.create(c)))
+    return opened
 
 
 def table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -74,33 +75,37 @@ def no(number: int = 1, **changes: Any) -> dict[str, Any]:
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)
 @given(st.lists(_ROWS, max_size=8))
-def test_what_was_remembered_is_known(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
-    engine = opened(tmp_path)
+def test_what_was_remembered_is_known(engine: Engine, rows: list[dict[str, Any]]) -> None:
     write(engine, lambda c: c.execute(sa.delete(SUPPRESSION)))
     write(engine, lambda c: append(c, table(rows)))
     assert remembered(engine).to_pylist() == by_words(rows)
     assert count(engine) == len(rows)
 
 
-def test_more_than_a_page(tmp_path: Path) -> None:
-    engine, rows = opened(tmp_path), [no(number) for number in range(PAGE + 2)]
+def test_more_than_a_page(engine: Engine) -> None:
+    rows = [no(number) for number in range(PAGE + 2)]
     write(engine, lambda c: append(c, table(rows)))
     assert remembered(engine).equals(table(rows))
 
 
-def test_the_tables_hold_words_and_nulls_that_people_can_read(tmp_path: Path) -> None:
-    engine = opened(tmp_path)
+def test_the_tables_hold_words_and_nulls_that_people_can_read(engine: Engine) -> None:
     write(engine, lambda c: append(c, table([no(source=2**64 - 1, seq=7, recorded=None)])))
-    with engine.connect() as connection:
-        row = connection.execute(sa.select(SUPPRESSION)).one()
+    row = read(engine, lambda c: c.execute(sa.select(SUPPRESSION)).one())
     assert (row.kind, row.source, row.source_seq, row.recorded_at) == ("withdrawn", str(2**64 - 1), 7, None)
     assert row.occurred_at == "2026-11-22T02:30:00.123456Z"
 
 
-@pytest.mark.parametrize("kind", [*WITHDRAWALS, "objected", "objected_analysis", "restricted", "erased"])
-def test_only_old_withdrawals_are_forgotten(tmp_path: Path, kind: str) -> None:
+SLOWLY = pytest.mark.slow_on_postgres
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [WITHDRAWALS[0], "objected"]
+    + [pytest.param(kind, marks=SLOWLY) for kind in (*WITHDRAWALS[1:], "objected_analysis", "restricted", "erased")],
+)
+def test_only_old_withdrawals_are_forgotten(engine: Engine, kind: str) -> None:
     """By when they were recorded, or first seen; never what was entered with a case."""
-    engine, old = opened(tmp_path), SEEN - timedelta(days=1200)
+    old = SEEN - timedelta(days=1200)
     rows = [no(1), no(2, recorded=old), no(3, recorded=None, first_seen=old), no(4, recorded=old, case_id="K-1")]
     write(engine, lambda c: append(c, table([row | {"kind": kind} for row in rows])))
     gone = write(engine, lambda c: forget_withdrawals(c, (SEEN - timedelta(days=1100)).replace(tzinfo=UTC)))
