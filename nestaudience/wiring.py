@@ -16,11 +16,12 @@ from nestaudience.config.schema import LedgerTable
 from nestaudience.config.settings import Settings
 from nestaudience.config.standing import still_needed
 from nestaudience.destinations.port import Destination
-from nestaudience.errors import MustStop, NestAudienceError
+from nestaudience.errors import MustStop, NeedsFix, NestAudienceError
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.checkpoint import Signer
-from nestaudience.ledger.engine import open_ledger, open_older
+from nestaudience.ledger.engine import Place, PostgresLedger, open_ledger, open_older
 from nestaudience.ledger.entries import uuid7
+from nestaudience.ledger.grants import grants
 from nestaudience.ledger.keys import KeyRing, Randomness, keys_from_text, load_keys
 from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import RECOVERING, Memory
@@ -40,27 +41,50 @@ def open_evidence(config: Path, clock: Clock, *, read_only: bool = False) -> Evi
     document = parse(config)
     base = config.absolute().parent
     environment, table = ledger_of(document)
-    path = base / table.path
-    if not read_only:
-        _make_directory(path.parent)
-    engine = open_ledger(path, environment=environment, origin=table.origin, clock=clock, read_only=read_only)
+    place = _place(table, base)
+    if not read_only and isinstance(place, Path):
+        _make_directory(place.parent)
+    engine = open_ledger(place, environment=environment, origin=table.origin, clock=clock, read_only=read_only)
     return Evidence(environment, table, engine, Memory(engine), LogReader(engine), document, base)
 
 
-def migrate_ledger(config: Path, *, clock: Clock, actor: str, randomness: Randomness = os.urandom) -> Migrated:
+def migrate_ledger(
+    config: Path, *, clock: Clock, actor: str, backed_up: bool = False, randomness: Randomness = os.urandom
+) -> Migrated:
     """Bring the ledger that a configuration names to this program's schema. Raises as `open_ledger`, `open_keys` and `migrate` do."""
     document = parse(config)
     base = config.absolute().parent
     environment, table = ledger_of(document)
     settings = from_document(document)
-    path = base / table.path
-    engine = open_older(path, environment=environment, origin=table.origin)
+    place = _place(table, base)
+    engine = open_older(place, environment=environment, origin=table.origin)
     try:
         keys = open_keys(Evidence(environment, table, engine, Memory(engine), LogReader(engine), document, base))
         context = context_of(settings, commit_of(), uuid7(clock(), randomness(10)), RunKind.MANUAL, actor)
-        return migrate(engine, path, _signer(keys, table, base), context, clock=clock, randomness=randomness)
+        signer = _signer(keys, table, base)
+        return migrate(engine, place, signer, context, clock=clock, randomness=randomness, backed_up=backed_up)
     finally:
         engine.dispose()
+
+
+def ledger_grants(config: Path, role: str) -> str:
+    """The SQL that gives a role what the runs need of the ledger that a configuration names. It connects to nothing.
+
+    Raises `NeedsFix`: `role_malformed`, `ledger_not_postgres`, and what `ledger_of` raises.
+    """
+    _, table = ledger_of(parse(config))
+    if table.url is None:
+        raise NeedsFix("ledger_not_postgres", "ledger.url", "only a ledger on PostgreSQL knows roles; this one is a file")
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", role):
+        raise NeedsFix("role_malformed", "the role", "name it in lower-case letters, digits and underscores")
+    return grants(table.tables_schema, role)
+
+
+def _place(table: LedgerTable, base: Path) -> Place:
+    """Where the ledger lies. Raises `NeedsFix`: `secret_missing`."""
+    if table.url is None:
+        return base / (table.path or "")
+    return PostgresLedger(secret(table.url, base), table.tables_schema)
 
 
 def open_signer(evidence: Evidence) -> Signer:

@@ -1,7 +1,7 @@
 """`nestaudience ledger`: what is done to the ledger as a whole, by hand and seldom. Each command calls one function and shows what it returns."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,21 +20,63 @@ def ledger() -> None:
     """The ledger as a whole."""
 
 
-@ledger_app.command("migrate")
-def migrate(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
-    """Bring an older ledger to this program's schema: a backup beside it first, and an entry in the log that says so.
+@ledger_app.command("create")
+def create(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Make the tables of a new ledger, and look at those that are there. Every run does it too, where its role may.
 
-    Refused while a run works on the ledger.
+    On PostgreSQL run it once as the owner of the ledger's schema, then `ledger grants`: the role of the runs may make no table.
+    """
+    with guarded(as_json):
+        from nestaudience.ledger.engine import born_with, read
+        from nestaudience.wiring import open_evidence
+
+        evidence = open_evidence(config, clock)
+        born = read(evidence.engine, born_with)
+        evidence.engine.dispose()
+        if as_json:
+            output.as_json(born)
+        else:
+            output.say(f"A ledger of {born['environment']}, born {born['created_at']}: {born['origin']}")
+
+
+@ledger_app.command("grants")
+def grants(
+    role: Annotated[str, typer.Argument(help="the role under which the runs connect")], config: Config = DEFAULT_CONFIG
+) -> None:
+    """Print the SQL that gives a role on PostgreSQL what the runs need: evidence may be added and read, never changed. Pipe it to psql as the owner.
+
+    Again after each `ledger migrate`.
+    """
+    with guarded(json=False):
+        from nestaudience.wiring import ledger_grants
+
+        output.say(ledger_grants(config, role).rstrip())
+
+
+@ledger_app.command("migrate")
+def migrate(
+    config: Config = DEFAULT_CONFIG,
+    backed_up: Annotated[bool, typer.Option("--backed-up", help="PostgreSQL: somebody made a backup just now")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring an older ledger to this program's schema: a backup first, and an entry in the log that says so.
+
+    The backup of a file is made beside it. Of a schema on PostgreSQL a person makes it and says --backed-up; run this as the schema's owner, and
+    `ledger grants` after it. Refused while a run works on the ledger.
     """
     with guarded(as_json):
         from nestaudience.wiring import migrate_ledger
 
-        done = migrate_ledger(config, clock=clock, actor="cli")
+        done = migrate_ledger(config, clock=clock, actor="cli", backed_up=backed_up)
         backup = done.backup.name if done.backup is not None else ""
         if as_json:
             output.as_json({"before": done.before, "after": done.after, "backup": backup})
-        elif done.backup is None:
+        elif done.before == done.after:
             output.say(f"Nothing to do: the ledger has this program's schema ({done.after}).")
+        elif done.backup is None:
+            output.say(
+                f"Migrated from {done.before} to {done.after}. Next: `nestaudience ledger grants ROLE`, for the role of the runs."
+            )
         else:
             output.say(f"Migrated from {done.before} to {done.after}. Backup, beside the ledger: {backup}")
             output.say("It holds what the ledger holds: delete it when the next night has run.")

@@ -88,6 +88,7 @@ _MESSAGES: Final = {
     "enum": "not one of the values allowed",
     "literal_error": "not one of the values allowed",
     "timezone_aware": "a time needs a zone",
+    "ledger_needs_one_place": "the ledger needs `path` or `url`, and not both",
     "store_needs_path": "a sqlite or parquet store needs `path`",
     "store_needs_url": "a postgres store needs `url`",
     "store_has_no_path": "a postgres store has `url`, not `path`",

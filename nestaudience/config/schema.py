@@ -102,11 +102,22 @@ class Store(_Table):
 class LedgerTable(_Table):
     """Where the ledger, its keys and its head lie. The head stays beside the keys, not beside the ledger."""
 
-    path: str
+    path: str | None = None
+    """SQLite: the file."""
+    url: SecretName | None = None
+    """PostgreSQL, instead of `path`: the connection's URL, by name."""
+    tables_schema: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "nestaudience_ledger"
+    """PostgreSQL: the schema that is the ledger's own."""
     keys: SecretName
     head: str
     origin: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9./-]{2,99}$")]
     anchor_directory: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> "LedgerTable":
+        if (self.path is None) == (self.url is None):
+            raise PydanticCustomError("ledger_needs_one_place", "the ledger's place is missing, or there are two")
+        return self
 
 
 class EngineTable(_Table):

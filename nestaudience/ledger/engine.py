@@ -188,7 +188,7 @@ def _check(connection: Connection, environment: Environment, origin: str, *, old
     if revision not in known:
         raise _newer()
     if revision != known[0] and not older:
-        raise NeedsFix("ledger_older", "the ledger", "run `nestaudience ledger migrate`; it makes a backup first")
+        raise NeedsFix("ledger_older", "the ledger", "run `nestaudience ledger migrate`; a backup comes first")
     facts = born_with(connection)
     if facts.get("environment") != environment.value:
         raise MustStop(

@@ -1,6 +1,7 @@
 """Bringing an older ledger to this program's schema: a backup first, then the new tables and the entry that says so, in one transaction.
 
-Entries' bytes are never touched. It opens no configuration and no keys: the caller brings the log's signer.
+A file it backs up itself. Of a PostgreSQL database a person makes the backup, and says so: only the server's own tools know how. Entries' bytes
+are never touched. It opens no configuration and no keys: the caller brings the log's signer.
 """
 
 import os
@@ -12,9 +13,9 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from nestaudience.errors import MustStop, TryAgain
+from nestaudience.errors import MustStop, NeedsFix, TryAgain
 from nestaudience.ledger.checkpoint import Signer
-from nestaudience.ledger.engine import Clock, newest_revision, read, schema_revision, upgrade, write
+from nestaudience.ledger.engine import Clock, Place, newest_revision, read, schema_revision, upgrade, write
 from nestaudience.ledger.entries import Context, EntryType, Value
 from nestaudience.ledger.epoch import examine
 from nestaudience.ledger.keys import Randomness
@@ -25,23 +26,37 @@ from nestaudience.ledger.schema import LEASE
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """Revisions of the tables before and after, and the backup; None when there was nothing to do."""
+    """Revisions of the tables before and after, and the backup that was made; None when there was nothing to do, or a person made it."""
 
     before: str
     after: str
     backup: Path | None
 
 
-def migrate(engine: Engine, path: Path, signer: Signer, context: Context, *, clock: Clock, randomness: Randomness) -> Migrated:
-    """Back up the ledger in this file and migrate it. `engine` is from `open_older`. A restored ledger gets no entry, for it may not
-    grow before it is recovered: the entry that opens its new epoch names the revision.
+def migrate(
+    engine: Engine,
+    place: Place,
+    signer: Signer,
+    context: Context,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+    backed_up: bool = False,
+) -> Migrated:
+    """Back up the ledger in this place and migrate it. `engine` is from `open_older`. A restored ledger gets no entry, for it may not
+    grow before it is recovered: the entry that opens its new epoch names the revision. `backed_up`: a person made a backup; a file gets its own
+    all the same.
 
-    Raises `TryAgain`: `leased` while a run or anybody else works on the ledger; `MustStop`: `ledger_backup` (it could not be made; nothing is
-    changed then), and what the log raises when it is not the one that was signed.
+    Raises `NeedsFix`: `backup_missing` where a person has to make it and did not say so; `TryAgain`: `leased` while a run or anybody else works on
+    the ledger; `MustStop`: `ledger_backup` (it could not be made; nothing is changed then), and what the log raises when it is not the one that was
+    signed.
     """
     before, after = read(engine, schema_revision), newest_revision()
     if before == after:
         return Migrated(before, after, None)
+    if not isinstance(place, Path) and not backed_up:
+        raise NeedsFix("backup_missing", "the ledger", "back its schema up with pg_dump, then run this again with --backed-up")
+    path = place if isinstance(place, Path) else None
     if not read(engine, lambda connection: sa.inspect(connection).has_table(LEASE.name)):  # before there were leases
         return _migrate(engine, path, TransferLog(engine, signer, clock=clock, randomness=randomness), context, before, clock())
     with leased(engine, WRITER, context.run_id, clock):
@@ -53,10 +68,14 @@ def migrate(engine: Engine, path: Path, signer: Signer, context: Context, *, clo
         return _migrate(engine, path, log, context, before, clock())
 
 
-def _migrate(engine: Engine, path: Path, log: TransferLog | None, context: Context, before: str, now: datetime) -> Migrated:
+def _migrate(
+    engine: Engine, path: Path | None, log: TransferLog | None, context: Context, before: str, now: datetime
+) -> Migrated:
     after = newest_revision()
-    backup = path.with_name(f"{path.name}.{before}.{now:%Y%m%dT%H%M%SZ}")
-    _back_up(path, backup)
+    backup: Path | None = None
+    if path is not None:
+        backup = path.with_name(f"{path.name}.{before}.{now:%Y%m%dT%H%M%SZ}")
+        _back_up(path, backup)
     fields: dict[str, Value] = {"before": before, "after": after}
 
     def also(connection: Connection, _indices: tuple[int, ...]) -> None:

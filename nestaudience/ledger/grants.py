@@ -1,0 +1,51 @@
+"""What the role under which the program runs may do with a ledger on PostgreSQL, as SQL for the owner of its schema.
+
+Evidence it may add and read; it may change what the ledger remembers, and no table's form. It runs nothing.
+"""
+
+from typing import Final
+
+from nestaudience.ledger.schema import (
+    ACCEPTED_CONFIG,
+    BATCH,
+    BATCH_LEAVES,
+    CHECKPOINT,
+    ERASURE,
+    LEASE,
+    LOG_ENTRY,
+    MEMBERSHIP,
+    META,
+    PERSON,
+    REMOTE_LIST,
+    SUPPRESSION,
+    TOLD_ALERT,
+)
+
+RIGHTS: Final = {
+    LOG_ENTRY.name: "SELECT, INSERT",
+    CHECKPOINT.name: "SELECT, INSERT",
+    BATCH_LEAVES.name: "SELECT, INSERT",
+    ACCEPTED_CONFIG.name: "SELECT, INSERT",
+    META.name: "SELECT, INSERT, DELETE",
+    PERSON.name: "SELECT, INSERT, DELETE",
+    SUPPRESSION.name: "SELECT, INSERT, DELETE",
+    REMOTE_LIST.name: "SELECT, INSERT, UPDATE",
+    BATCH.name: "SELECT, INSERT, UPDATE",
+    MEMBERSHIP.name: "SELECT, INSERT, UPDATE, DELETE",
+    ERASURE.name: "SELECT, INSERT, UPDATE, DELETE",
+    TOLD_ALERT.name: "SELECT, INSERT, UPDATE, DELETE",
+    LEASE.name: "SELECT, INSERT, UPDATE, DELETE",
+    "alembic_version": "SELECT",
+}
+"""Table -> what the program does with it."""
+
+
+def grants(schema: str, role: str) -> str:
+    """The statements that give a role exactly these rights, whatever it had before. Both names are plain lower-case ones."""
+    tables = [f"GRANT {rights} ON {schema}.{table} TO {role};" for table, rights in RIGHTS.items()]
+    first = [
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}, PUBLIC;",
+        f"REVOKE ALL ON SCHEMA {schema} FROM {role}, PUBLIC;",
+        f"GRANT USAGE ON SCHEMA {schema} TO {role};",
+    ]
+    return "\n".join(["BEGIN;", *first, *tables, "COMMIT;"]) + "\n"
