@@ -465,6 +465,18 @@ def test_every_data_file_is_packaged() -> None:
     assert left_out == []
 
 
+def test_tests_of_the_ledger_run_on_both_databases() -> None:
+    """They ask for `place` or `ledger`, and reach around the ledger with `places`. What is about one database says so by its name."""
+    about_one = {"test_on_sqlite.py", "test_on_postgres.py", "places.py", "conftest.py"} | {"test_migrate.py"}  # a file's backup
+    wrong = [
+        f"{path.name}:{line} imports {module}"
+        for path in (ROOT / "tests" / "ledger").glob("*.py")
+        for module, line in imported(path)
+        if module.partition(".")[0] in {"sqlite3", "psycopg"} and path.name not in about_one
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}, key=str), ids=name_of)
 def test_every_folder_of_code_is_a_package(folder: Path) -> None:
     assert (folder / "__init__.py").exists()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from postgres_server import Postgres
 
 from nestaudience.audit.persons import (
     ABSENT,
@@ -20,8 +21,10 @@ from nestaudience.audit.persons import (
     search,
     verify_proof,
 )
+from nestaudience.audit.verify import verify
 from nestaudience.errors import NestAudienceError
 from nestaudience.hashing.commitments import key_of_list, membership_leaves, person_keys
+from nestaudience.ledger.engine import PostgresLedger
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.log import keep_batch_leaves
 from nestaudience.ledger.merkle import membership_root
@@ -65,6 +68,18 @@ def test_everybody_is_found_where_she_is_and_nowhere_else(ledger: BuiltLedger) -
         assert [each.batch.list_id for each in found] == [name for name, (_, people) in BATCHES.items() if person in people]
     assert len(search(ledger.log, PEOPLE[[0, 1]])) == 4 + 2  # two salts of one person: both are looked for
     assert search(ledger.log, PEOPLE[:0]) == ()
+
+
+@pytest.mark.slow
+def test_a_ledger_on_postgresql_is_searched_alike(ledger: BuiltLedger, postgres: Postgres, tmp_path: Path) -> None:
+    built = BuiltLedger(tmp_path, place=PostgresLedger(postgres.url, postgres.name("searched")))
+    for name, (operation, people) in BATCHES.items():
+        send(built, name, operation, people)
+    for person in range(len(PEOPLE)):
+        found, other = search(built.log, PEOPLE[[person]]), search(ledger.log, PEOPLE[[person]])
+        assert [(each.batch.list_id, each.place >= 0) for each in found] == [(each.batch.list_id, True) for each in other]
+    assert verify(built.engine, built.verifiers, head=built.signer.head()).root == built.signer.head().root
+    built.engine.dispose()
 
 
 @pytest.mark.parametrize("name", BATCHES)

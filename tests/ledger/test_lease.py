@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from ledger_builder import BuiltLedger
 from places import argument
 from sqlalchemy.engine import Engine
 
@@ -113,3 +114,35 @@ def test_a_process_of_another_machine_counts_as_living_until_its_term_has_passed
     clock.time += TERM
     Lease(engine, "writer", "second", clock).take()
     assert owners(engine) == {"writer": "second"}
+
+
+TOGETHER = """
+import sys, time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from ledger_builder import BuiltLedger, context
+from places import place_of
+from nestaudience.ledger.engine import open_engine
+from nestaudience.ledger.entries import EntryType
+from nestaudience.ledger.lease import WRITER, leased
+engine, folder, owner = open_engine(place_of(sys.argv[3])), Path(sys.argv[2]), sys.argv[4]
+for _ in range(10):
+    with leased(engine, WRITER, owner, lambda: datetime.now(UTC), patience=timedelta(days=1), sleep=lambda _: time.sleep(0.01)):
+        built = BuiltLedger(folder, place=place_of(sys.argv[3]))
+        built.log.append_and_seal([(EntryType.HEARTBEAT, context(owner), {"n": 1})] * 3)
+        built.engine.dispose()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_write_one_after_the_other(place: Place, tmp_path: Path) -> None:
+    built = BuiltLedger(tmp_path, place=place)
+    told = [str(Path(__file__).parent), str(tmp_path), argument(place)]
+    children = [subprocess.Popen([sys.executable, "-c", TOGETHER, *told, owner]) for owner in ("one", "two")]
+    assert [child.wait(120) for child in children] == [0, 0]
+    runs = [entry["run_id"] for entry in built.reopen().entries()]
+    assert (runs.count("one"), runs.count("two")) == (30, 30)
+    assert all(len(set(runs[at : at + 3])) == 1 for at in range(0, 60, 3)), "nobody wrote into another's turn"
+    assert built.signer.head().size == 60
+    assert owners(built.engine) == {}

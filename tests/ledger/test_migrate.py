@@ -11,16 +11,29 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from nights import FIRST_NIGHT
+from places import drop_triggers, plain
 from typer.testing import CliRunner
 
 import nestaudience.ledger
 from nestaudience.cli import app
 from nestaudience.config.load import ledger_of, parse
 from nestaudience.errors import MustStop, NeedsFix, TryAgain
-from nestaudience.ledger.engine import newest_revision, open_engine, open_ledger, read, schema_revision, write
+from nestaudience.ledger.engine import (
+    Place,
+    PostgresLedger,
+    newest_revision,
+    open_engine,
+    open_ledger,
+    read,
+    schema_revision,
+    write,
+)
 from nestaudience.ledger.entries import Context, EntryType
 from nestaudience.ledger.keys import create_keys
 from nestaudience.ledger.lease import leased
+from nestaudience.ledger.migrate import Migrated
+from nestaudience.ledger.on_postgres import make_room
 from nestaudience.ledger.told import ToldAlerts
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.vocabulary import RunKind
@@ -32,19 +45,25 @@ RANDOM = Random(5).randbytes
 
 
 class Older:
-    """An installation whose ledger was born at revision 0002, with three entries under a checkpoint."""
+    """An installation whose ledger was born at revision 0002, with three entries under a checkpoint; in its folder, or on a server."""
 
-    def __init__(self, folder: Path, clock: SandboxClock) -> None:
+    def __init__(self, folder: Path, clock: SandboxClock, server: PostgresLedger | None = None) -> None:
         self.config, self.clock = folder / "nestaudience.toml", clock
         shutil.copy(EXAMPLE, self.config)
         for name in ("keys", "ledger"):
             (folder / name).mkdir(mode=0o700)
         create_keys(folder / "keys" / "keys.json", RANDOM)
         self.path = folder / "ledger" / "ledger.sqlite"
-        self.engine = open_engine(self.path)
+        self.place: Place = server or self.path
+        if server is not None:
+            (folder / "ledger-url").write_text(server.url)
+            text = self.config.read_text().replace('path = "ledger/ledger.sqlite"', 'url = "file:ledger-url"')
+            self.config.write_text(text.replace("# tables_schema = ", f'tables_schema = "{server.schema}" # '))
+        self.engine = open_engine(self.place)
         environment, table = ledger_of(parse(self.config))
 
         def born(connection: sa.Connection) -> None:
+            make_room(connection)
             config = Config()
             config.set_main_option("script_location", str(Path(nestaudience.ledger.__file__).parent / "migrations"))
             config.set_main_option("path_separator", "os")
@@ -75,25 +94,40 @@ class Older:
         context = Context("run-1", RunKind.NIGHTLY, "", "2025-09-08", "0.0", "unknown", "0" * 64, "cli")
         log.append_and_seal([(EntryType.HEARTBEAT, context, {"n": n}) for n in range(3)])
 
-    def migrate(self) -> object:
-        return migrate_ledger(self.config, clock=self.clock.now, actor="cli", randomness=RANDOM)
+    def migrate(self, *, backed_up: bool = True) -> Migrated:
+        return migrate_ledger(self.config, clock=self.clock.now, actor="cli", backed_up=backed_up, randomness=RANDOM)
 
     def bodies(self) -> list[bytes]:
-        with sqlite3.connect(self.path) as plain:
-            return [row[0] for row in plain.execute("SELECT body FROM log_entry ORDER BY idx")]
+        with plain(self.place) as cursor:
+            return [row[0] for row in cursor.execute("SELECT body FROM log_entry ORDER BY idx").fetchall()]
 
-    def dump(self) -> list[str]:
-        with sqlite3.connect(self.path) as plain:
-            return list(plain.iterdump())
+    def dump(self) -> dict[str, list[tuple[object, ...]]]:
+        """Every table with its columns and rows, but for who holds a lease."""
+
+        def look(connection: sa.Connection) -> dict[str, list[tuple[object, ...]]]:
+            inspector = sa.inspect(connection)
+            found = {}
+            for name in sorted(inspector.get_table_names()):
+                columns = [column["name"] for column in inspector.get_columns(name)]
+                rows = connection.execute(sa.text(f"SELECT * FROM {name}")).all() if name != "lease" else []
+                found[name] = [tuple(columns), *sorted((tuple(row) for row in rows), key=repr)]
+            return found
+
+        return read(self.engine, look)
 
     def backups(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"ledger.sqlite.{OLD}.*"))
 
 
 @pytest.fixture
-def older(tmp_path: Path) -> Iterator[Older]:
-    from nights import FIRST_NIGHT
+def older(place: Place, tmp_path: Path) -> Iterator[Older]:
+    made = Older(tmp_path, SandboxClock(FIRST_NIGHT), None if isinstance(place, Path) else place)
+    yield made
+    made.engine.dispose()
 
+
+@pytest.fixture
+def older_file(tmp_path: Path) -> Iterator[Older]:
     made = Older(tmp_path, SandboxClock(FIRST_NIGHT))
     yield made
     made.engine.dispose()
@@ -107,15 +141,10 @@ def test_an_older_ledger_is_refused_and_named(older: Older) -> None:
         assert "nestaudience ledger migrate" in caught.value.next_step
 
 
-def test_it_is_migrated_with_a_backup_and_an_entry(older: Older) -> None:
-    before, dump = older.bodies(), older.dump()
+def test_it_is_migrated_and_an_entry_says_so(older: Older) -> None:
+    before = older.bodies()
     done = older.migrate()
-    assert (done.before, done.after) == (OLD, newest_revision())  # type: ignore[attr-defined]
-    (backup,) = older.backups()
-    assert backup == done.backup  # type: ignore[attr-defined]
-    assert backup.stat().st_mode & 0o077 == 0
-    with sqlite3.connect(backup) as copy:
-        assert [line for line in copy.iterdump() if "lease" not in line or "TABLE" in line] == dump
+    assert (done.before, done.after) == (OLD, newest_revision())
     assert older.bodies()[:-1] == before
     evidence = open_evidence(older.config, older.clock.now)
     try:
@@ -128,10 +157,37 @@ def test_it_is_migrated_with_a_backup_and_an_entry(older: Older) -> None:
     finally:
         evidence.engine.dispose()
     assert CliRunner().invoke(app, ["audit", "verify", "--config", str(older.config)]).exit_code == 0
-    again = older.migrate()
-    assert again.backup is None  # type: ignore[attr-defined]
-    copies = [path for path in older.backups() if not path.name.endswith(("-wal", "-shm"))]  # looking at the copy made these
-    assert (copies, len(older.bodies())) == ([backup], 4)
+    again = older.migrate(backed_up=False)
+    assert (again.before, again.backup, len(older.bodies())) == (again.after, None, 4)
+
+
+def test_a_file_is_backed_up_first(older_file: Older) -> None:
+    with sqlite3.connect(older_file.path) as plain_file:
+        dump = list(plain_file.iterdump())
+    done = older_file.migrate(backed_up=False)
+    (backup,) = older_file.backups()
+    assert backup == done.backup
+    assert backup.stat().st_mode & 0o077 == 0
+    with sqlite3.connect(backup) as copy:
+        assert [line for line in copy.iterdump() if "lease" not in line or "TABLE" in line] == dump
+    assert older_file.migrate().backup is None
+    copies = [path for path in older_file.backups() if not path.name.endswith(("-wal", "-shm"))]  # looking at the copy made these
+    assert copies == [backup]
+
+
+def test_a_person_backs_a_server_up_and_says_so(older: Older) -> None:
+    if isinstance(older.place, Path):
+        return
+    before = older.dump()
+    command = ["ledger", "migrate", "--config", str(older.config)]
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 2
+    assert "backup_missing" in refused.output
+    assert "--backed-up" in refused.output
+    assert older.dump() == before
+    done = CliRunner().invoke(app, [*command, "--backed-up"])
+    assert done.exit_code == 0, done.output
+    assert "ledger grants" in done.stdout
 
 
 def test_a_run_goes_on_after_it(older: Older) -> None:
@@ -150,16 +206,15 @@ def test_it_is_refused_while_somebody_works(older: Older, lease: str) -> None:
         with pytest.raises(TryAgain) as caught:
             older.migrate()
         assert caught.value.code == "leased"
-        unchanged = [line for line in older.dump() if '"lease"' not in line]
-        assert unchanged == [line for line in before if '"lease"' not in line]
+        assert older.dump() == before
         assert older.backups() == []
     older.migrate()
 
 
 def test_a_log_that_is_not_the_signed_one_is_left_alone(older: Older) -> None:
-    with sqlite3.connect(older.path) as plain:
-        plain.execute("DROP TRIGGER log_entry_no_delete")
-        plain.execute("DELETE FROM log_entry WHERE idx = 2")
+    with plain(older.place) as cursor:
+        drop_triggers(cursor, "log_entry")
+        cursor.execute("DELETE FROM log_entry WHERE idx = 2")
     with pytest.raises(MustStop) as caught:
         older.migrate()
     assert caught.value.code == "ledger_inconsistent"
@@ -167,7 +222,8 @@ def test_a_log_that_is_not_the_signed_one_is_left_alone(older: Older) -> None:
     assert older.backups() == []
 
 
-def test_without_a_backup_nothing_is_changed(older: Older) -> None:
+def test_without_a_backup_nothing_is_changed(older_file: Older) -> None:
+    older = older_file
     name = f"ledger.sqlite.{OLD}.{older.clock.now():%Y%m%dT%H%M%SZ}"
     (older.path.parent / name).write_text("somebody else's")
     with pytest.raises(MustStop) as caught:
@@ -179,8 +235,8 @@ def test_without_a_backup_nothing_is_changed(older: Older) -> None:
 
 
 def test_a_step_that_fails_leaves_everything_as_it_was(older: Older) -> None:
-    with sqlite3.connect(older.path) as plain:
-        plain.execute("CREATE TABLE told_alert (x)")  # the new table cannot be made
+    with plain(older.place) as cursor:
+        cursor.execute("CREATE TABLE told_alert (x int)")  # the new table cannot be made
     before = older.dump()
     with pytest.raises(MustStop):
         older.migrate()
@@ -194,14 +250,16 @@ def test_other_ledgers_are_refused(older: Older, tmp_path: Path) -> None:
     with pytest.raises(MustStop) as caught:
         older.migrate()
     assert caught.value.code == "ledger_origin"
-    older.config.write_text(text.replace("ledger/ledger.sqlite", "ledger/none.sqlite"))
+    here = "ledger/ledger.sqlite" if isinstance(older.place, Path) else older.place.schema
+    older.config.write_text(text.replace(f'"{here}"', '"none"'))
     with pytest.raises(MustStop) as caught:
         older.migrate()
     assert caught.value.code == "ledger_missing"
-    assert not (tmp_path / "ledger" / "none.sqlite").exists()
+    assert not (tmp_path / "none").exists()
 
 
-def test_the_command(older: Older) -> None:
+def test_the_command(older_file: Older) -> None:
+    older = older_file
     runner = CliRunner()
     first = runner.invoke(app, ["ledger", "migrate", "--config", str(older.config)])
     assert first.exit_code == 0, first.output
@@ -212,7 +270,8 @@ def test_the_command(older: Older) -> None:
     open_ledger(older.path, environment=environment, origin=table.origin, clock=older.clock.now).dispose()
 
 
-def test_a_backup_from_before_an_upgrade_is_migrated_and_then_recovered(older: Older) -> None:
+def test_a_backup_from_before_an_upgrade_is_migrated_and_then_recovered(older_file: Older) -> None:
+    older = older_file
     backup = older.config.parent / "backup.sqlite"
     with sqlite3.connect(older.path) as source, sqlite3.connect(backup) as target:
         source.backup(target)

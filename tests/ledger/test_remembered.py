@@ -1,6 +1,8 @@
 """Remembered noes come back as they were written, beyond one page too, and only old withdrawals are ever forgotten."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +17,7 @@ from nestaudience.ledger.engine import Place, open_engine, read, write
 from nestaudience.ledger.on_postgres import make_room
 from nestaudience.ledger.schema import SUPPRESSION
 from nestaudience.ledger.suppression import NOBODY, NOES, WITHDRAWALS, append, count, forget_withdrawals, remembered
+from nestaudience.ledger.suppression_files import lacking, take_back, write_new
 
 SEEN = datetime(2026, 11, 22, 2, 30, 0, 123456, tzinfo=UTC).replace(tzinfo=None)
 _MOMENTS = st.none() | st.datetimes(SEEN.replace(year=1000), SEEN.replace(year=2999))
@@ -111,3 +114,40 @@ def test_only_old_withdrawals_are_forgotten(engine: Engine, kind: str) -> None:
     gone = write(engine, lambda c: forget_withdrawals(c, (SEEN - timedelta(days=1100)).replace(tzinfo=UTC)))
     left = {int.from_bytes(row["token"], "big") for row in remembered(engine).to_pylist()}
     assert (gone, left) == ((2, {1, 4}) if kind in WITHDRAWALS else (0, {1, 2, 3, 4}))
+
+
+def test_the_lines_that_leave_the_machine_are_the_same_on_either_database(engine: Engine, tmp_path: Path) -> None:
+    rows = [
+        no(1, source=2**64 - 1, seq=-7, recorded=None),
+        no(2, controller='b "å" \\', account_token=b"\xab" * 16, case_id="K-1"),
+    ]
+    write(engine, lambda c: append(c, table(rows)))
+    write(engine, lambda c: c.execute(sa.update(SUPPRESSION).where(SUPPRESSION.c.case_id == "").values(account_token=None)))
+    written = write_new(engine, tmp_path / "away", 0, b"key")
+    (file,) = (tmp_path / "away").glob("*.jsonl")
+    times = ["2026-11-22T02:30:00.123456Z"] * 3
+    expected = [
+        [
+            f"{1:032X}",
+            "",
+            "withdrawn",
+            "ad_matching",
+            "*",
+            "c1",
+            str(2**64 - 1),
+            -7,
+            times[0],
+            None,
+            times[0],
+            "",
+            "0123abcd 4567cdef",
+        ],
+        [f"{2:032X}", "AB" * 16, "withdrawn", "ad_matching", "*", 'b "å" \\', "", None, *times, "K-1", "0123abcd 4567cdef"],
+    ]
+    first = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in expected]
+    assert file.read_text("utf-8").splitlines()[:-1] == first
+    assert (written.until, written.noes) == (2, 2)
+    write(engine, lambda c: c.execute(sa.delete(SUPPRESSION)))
+    write(engine, lambda c: take_back(c, lacking(engine, tmp_path / "away", [b"key"])))
+    assert lacking(engine, tmp_path / "away", [b"key"]) == []
+    assert count(engine) == 2
