@@ -35,7 +35,7 @@ EVIDENCE = ("log_entry", "checkpoint", "batch_leaves")
 @pytest.fixture
 def here(postgres: Postgres) -> Iterator[PostgresLedger]:
     """A schema that is not there yet, for the owner of the database."""
-    yield PostgresLedger(postgres.url, postgres.name("ledger"))
+    yield PostgresLedger(postgres.url, postgres.name("alone"))
     postgres.run("SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE application_name = 'nestaudience'")
 
 
