@@ -159,10 +159,12 @@ class States:
             self._known[tuple(row[:3])] = (*row[3:], 1)
 
 
-def held_query(sql: Spelling, now: datetime, news: Mapping[int, str], groups: Sequence[tuple[int, ...]] = ()) -> str:
-    """The state of every membership, or of these groups: list, adding batch, removing batch or -1."""
+def held_query(
+    sql: Spelling, now: datetime, news: Mapping[int, str], groups: Sequence[tuple[int, ...]] = (), among: str = "true"
+) -> str:
+    """The state of every membership for which a condition holds, or of these groups: list, adding batch, removing batch or -1."""
     given = ", ".join(f"({a:d}, {b:d}, {c:d})" for a, b, c in groups) or "(-1, -1, -1)"
-    members = "SELECT *, nullif(removed, -1) AS batch_removed FROM given" if groups else "SELECT * FROM membership"
+    members = "SELECT *, nullif(removed, -1) AS batch_removed FROM given" if groups else f"SELECT * FROM membership WHERE {among}"  # noqa: S608 (ours)
     rows = ", ".join(f"({number:d}, '{state}')" for number, state in news.items()) or "(-1, NULL)"
     at = utc_text(now)
     # Two thirds of a day are 16 hours. A fill of many batches is refreshed over several nights before, by the batch's number: a sixth of the days.

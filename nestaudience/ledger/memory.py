@@ -61,13 +61,14 @@ WITH doubt AS MATERIALIZED (
   SELECT DISTINCT m.list_no, m.digest_token FROM membership m JOIN batch a ON a.batch_no = m.batch_added
   WHERE m.batch_removed IS NOT NULL OR a.state NOT IN ('confirmed', 'partly', 'refused', 'lapsed'))
 SELECT d.list_no, b.batch_no, b.batch_id, b.operation, b.state, b.sent_at, count(*)
-FROM (SELECT h.list_no, h.digest_token, max(coalesce(m.batch_removed, h.batch_added)) AS latest, max(CASE WHEN h.confirmed THEN 1 ELSE 0 END) AS sure
-      FROM ({held}) h LEFT JOIN membership m ON m.member_id = h.member_id
-      WHERE NOT h.gone AND (h.list_no, h.digest_token) IN (SELECT list_no, digest_token FROM doubt) GROUP BY h.list_no, h.digest_token) d
+FROM (SELECT h.list_no, h.digest_token, max(coalesce(h.batch_removed, h.batch_added)) AS latest, max(CASE WHEN h.confirmed THEN 1 ELSE 0 END) AS sure
+      FROM ({held}) h WHERE NOT h.gone GROUP BY h.list_no, h.digest_token) d
 JOIN batch b ON b.batch_no = d.latest
 WHERE b.operation = 'remove' OR d.sure = 0
 GROUP BY d.list_no, b.batch_no ORDER BY b.batch_no
 """
+
+_IN_DOUBT: Final = "(list_no, digest_token) IN (SELECT list_no, digest_token FROM doubt)"
 
 _GONE: Final = """
 DELETE FROM membership WHERE member_id IN (
@@ -293,7 +294,8 @@ class Memory:
 
     def open_batches(self, now: datetime) -> tuple[OpenBatch, ...]:
         """The requests that leave somebody uncertain at this moment, in order: in flight, unknown, or a removal that is not done."""
-        rows = read(self.engine, lambda c: c.execute(sa.text(_OPEN.format(held=held_query(self._sql, now, {})))).all())
+        statement = _OPEN.format(held=held_query(self._sql, now, {}, among=_IN_DOUBT))
+        rows = read(self.engine, lambda c: c.execute(sa.text(statement)).all())
         return tuple(OpenBatch(row[0], row[1], row[2], Operation(row[3]), *row[4:]) for row in rows)
 
     # -- persons
