@@ -38,7 +38,7 @@ from nestaudience.parts import Parts
 from nestaudience.texts_seen import unknown_texts
 from nestaudience.transports import secret
 from nestaudience.vocabulary import STOCKHOLM, Environment, KillSwitch
-from nestaudience.wiring import open_parts
+from nestaudience.wiring import evidence_can_be_changed, open_parts
 
 _OVER: Final = {
     "terms": "the terms were last confirmed over a year ago",
@@ -52,6 +52,9 @@ _NAME_OWNER: Final = (
 )
 _USE_SYSTEM_USER: Final = (
     "give the installation the token of a system user: one of a person ends with their password or their job"
+)
+_USE_ROLE: Final = (
+    "connect as a role that has no more than what `nestaudience ledger grants` prints, and not as the tables' owner"
 )
 
 
@@ -87,6 +90,7 @@ def _opened(parts: Parts, now: datetime) -> Iterator[Finding]:
     for error in parts.absent.values():
         yield _of(error)
     yield from _log(parts)
+    yield from _rights(parts)
     yield from _due(parts, now)
     yield from contacts_missing(parts.settings)
     yield from _approved(parts.settings, now.astimezone(STOCKHOLM).date())
@@ -111,6 +115,13 @@ def _log(parts: Parts) -> Iterator[Finding]:
         found = _of(error)
     if found is not None:
         yield found
+
+
+def _rights(parts: Parts) -> Iterator[Finding]:
+    """Whether the runs can change what is evidence: on PostgreSQL they need not be able to, and in production they may not."""
+    if evidence_can_be_changed(parts.evidence):
+        lenient = parts.evidence.environment is not Environment.PRODUCTION
+        yield Finding("ledger.url", "its role may change evidence", _USE_ROLE, warning=lenient)
 
 
 def _accounts(parts: Parts) -> Iterator[Finding]:

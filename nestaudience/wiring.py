@@ -21,7 +21,7 @@ from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.checkpoint import Signer
 from nestaudience.ledger.engine import Place, PostgresLedger, open_ledger, open_older
 from nestaudience.ledger.entries import uuid7
-from nestaudience.ledger.grants import grants
+from nestaudience.ledger.grants import grants, may_change_evidence
 from nestaudience.ledger.keys import KeyRing, Randomness, keys_from_text, load_keys
 from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import RECOVERING, Memory
@@ -78,6 +78,11 @@ def ledger_grants(config: Path, role: str) -> str:
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", role):
         raise NeedsFix("role_malformed", "the role", "name it in lower-case letters, digits and underscores")
     return grants(table.tables_schema, role)
+
+
+def evidence_can_be_changed(evidence: Evidence) -> bool:
+    """True when the runs connect to a ledger on PostgreSQL as somebody who may change its evidence. Raises as the ledger does."""
+    return may_change_evidence(evidence.engine)
 
 
 def _place(table: LedgerTable, base: Path) -> Place:

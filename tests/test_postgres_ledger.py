@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from nights import SandboxWorld
 from postgres_server import Postgres
 from typer.testing import CliRunner, Result
 
+from nestaudience.checks import check_everything
 from nestaudience.cli import app
+from nestaudience.config.load import ledger_of, parse
 from nestaudience.errors import MustStop
 from nestaudience.recovery import recover
 from nestaudience.wiring import open_parts
@@ -85,6 +88,17 @@ def test_nights_a_restored_backup_and_its_recovery(world: PostgresWorld, tmp_pat
     for words, code in {("audit", "verify"): 0, ("audit", "transfers"): 0, ("audit", "removals"): 0, ("status",): 3}.items():
         shown = world.command(*words)
         assert shown.exit_code == code, (words, shown.output)
+    findings = check_everything(world.config, clock=world.clock.now)
+    world.connect_as("postgres")
+    as_owner = {finding.where for finding in check_everything(world.config, clock=world.clock.now)}
+    world.connect_as(world.role)
+    assert as_owner - {finding.where for finding in findings} == {"ledger.url"}
+    bundle = tmp_path / "bundle"
+    assert world.command("audit", "export", "--out", str(bundle)).exit_code == 0
+    _, table = ledger_of(parse(world.config))
+    (tmp_path / "key").write_text("\n".join(world.keys.vkeys(table.origin)))
+    checked = [sys.executable, bundle / "verify.py", bundle, "--public-key", tmp_path / "key"]
+    assert subprocess.run(checked, check=False, capture_output=True, text=True).returncode == 0
     backup = world.dump()
     assert world.night().exit_code == 0
     held = world.members()

@@ -1,10 +1,14 @@
 """What the role under which the program runs may do with a ledger on PostgreSQL, as SQL for the owner of its schema.
 
-Evidence it may add and read; it may change what the ledger remembers, and no table's form. It runs nothing.
+Evidence it may add and read; it may change what the ledger remembers, and no table's form. It grants nothing itself.
 """
 
 from typing import Final
 
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from nestaudience.ledger.engine import read
 from nestaudience.ledger.schema import (
     ACCEPTED_CONFIG,
     BATCH,
@@ -20,6 +24,7 @@ from nestaudience.ledger.schema import (
     SUPPRESSION,
     TOLD_ALERT,
 )
+from nestaudience.ledger.spelling import spelling_of
 
 RIGHTS: Final = {
     LOG_ENTRY.name: "SELECT, INSERT",
@@ -38,6 +43,22 @@ RIGHTS: Final = {
     "alembic_version": "SELECT",
 }
 """Table -> what the program does with it."""
+
+_EVIDENCE: Final = (LOG_ENTRY.name, CHECKPOINT.name, BATCH_LEAVES.name)
+
+
+def may_change_evidence(engine: Engine) -> bool:
+    """True when whoever is connected has a right on PostgreSQL by which evidence can be changed: its owner, and every superuser. False for a file.
+
+    Raises `MustStop`: `ledger_unavailable`.
+    """
+    if not spelling_of(engine).postgres:
+        return False
+    query = (
+        "SELECT bool_or(has_table_privilege(t, 'UPDATE, DELETE, TRUNCATE, TRIGGER')) "  # noqa: S608 (ours)
+        f"FROM unnest(ARRAY[{', '.join(repr(name) for name in _EVIDENCE)}]) t"
+    )
+    return bool(read(engine, lambda connection: connection.execute(sa.text(query)).scalar_one()))
 
 
 def grants(schema: str, role: str) -> str:

@@ -295,6 +295,25 @@ def test_garbage_anywhere_is_a_problem_or_harmless_and_never_quoted(way: tuple[s
 
 
 @pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"path": "p", "url": "env:X"}, "ledger"),
+        ({}, "ledger"),
+        ({"url": "postgresql://u:p@h/d"}, "ledger.url"),
+        ({"url": "env:X", "tables_schema": 'x"; DROP'}, "ledger.tables_schema"),
+    ],
+)
+def test_the_ledger_has_one_place(change: dict[str, str], path: str) -> None:
+    table = {name: value for name, value in document()["ledger"].items() if name != "path"}
+    with pytest.raises(NeedsFix) as caught:
+        ledger_of(document() | {"ledger": table | change})
+    assert path in caught.value.next_step
+    assert "u:p" not in str(caught.value)
+    _, named = ledger_of(document() | {"ledger": table | {"url": "env:X"}})
+    assert (named.path, named.url, named.tables_schema) == (None, "env:X", "nestaudience_ledger")
+
+
+@pytest.mark.parametrize(
     ("table", "said"),
     [
         ({"kind": "sqlite"}, "needs `path`"),

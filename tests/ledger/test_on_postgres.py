@@ -19,7 +19,7 @@ from nestaudience.ledger.engine import PostgresLedger, open_engine, open_ledger,
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.epoch import open_epoch
 from nestaudience.ledger.erasures import begin, destroy, wipe_journal
-from nestaudience.ledger.grants import RIGHTS, grants
+from nestaudience.ledger.grants import RIGHTS, grants, may_change_evidence
 from nestaudience.ledger.lease import TERM, Lease, holder, leased
 from nestaudience.ledger.log import NewEntry, TransferLog, keep_batch_leaves
 from nestaudience.ledger.memory import Memory
@@ -71,6 +71,8 @@ def test_the_role_of_the_runs_adds_evidence_and_changes_none(ledger: BuiltLedger
         "SET session_replication_role = replica",
         "CREATE OR REPLACE FUNCTION log_entry_refused() RETURNS int AS 'SELECT 1' LANGUAGE sql",
     ]
+    assert may_change_evidence(ledger.engine)
+    assert not may_change_evidence(open_engine(role))
     for statement in forbidden:
         with pytest.raises(psycopg.errors.InsufficientPrivilege), plain(role) as cursor:
             cursor.execute(statement)  # type: ignore[call-overload]
