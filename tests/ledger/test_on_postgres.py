@@ -1,8 +1,6 @@
 """What is about the ledger on PostgreSQL: the role of the runs, triggers that hold the owner too, one writer, other machines, and no URL anywhere."""
 
-import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -14,17 +12,17 @@ from ledger_builder import ORIGIN, START, BuiltLedger, Clock, context, members
 from places import plain
 from postgres_server import Postgres
 
-from nestaudience.errors import MustStop, TryAgain
+from nestaudience.errors import MustStop
 from nestaudience.ledger.engine import PostgresLedger, open_engine, open_ledger, read, write
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.epoch import open_epoch
 from nestaudience.ledger.erasures import begin, destroy, wipe_journal
 from nestaudience.ledger.grants import RIGHTS, grants, may_change_evidence
-from nestaudience.ledger.lease import TERM, Lease, holder, leased
+from nestaudience.ledger.lease import leased
 from nestaudience.ledger.log import NewEntry, TransferLog, keep_batch_leaves
 from nestaudience.ledger.memory import Memory
 from nestaudience.ledger.on_postgres import lock_key
-from nestaudience.ledger.schema import LEASE, METADATA
+from nestaudience.ledger.schema import METADATA
 from nestaudience.ledger.told import ToldAlerts
 from nestaudience.vocabulary import Environment
 
@@ -90,7 +88,7 @@ def test_the_role_of_the_runs_may_do_what_memory_does(ledger: BuiltLedger, role:
     with leased(engine, "writer", "run", ledger.clock) as lease:
         lease.renew()
     tokens = pa.array([bytes([n] * 16) for n in range(3)], pa.binary(16))
-    memory.add_persons(tokens, Random(1).randbytes)
+    memory.add_persons(tokens, Random(1).randbytes, after=0)
     assert write(engine, lambda c: begin(c, tokens.slice(0, 1), "K-1", "2026-01-01T00:00:00.000Z", known_only=True)) == 1
     assert write(engine, lambda c: destroy(c, [tokens[0].as_py()])) == 1
     assert memory.persons().num_rows == 2
@@ -182,19 +180,6 @@ def test_text_is_compared_by_its_bytes(ledger: BuiltLedger) -> None:
     query = "SELECT DISTINCT collation_name FROM information_schema.columns WHERE table_schema = current_schema() "
     query += "AND data_type = 'text'"
     assert read(ledger.engine, lambda c: c.execute(sa.text(query)).scalars().all()) == ["C"]
-
-
-def test_a_process_of_another_machine_holds_its_lease_until_its_term_is_over(ledger: BuiltLedger) -> None:
-    now = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
-    Lease(ledger.engine, "writer", "elsewhere", lambda: now).take()
-    write(ledger.engine, lambda c: c.execute(sa.update(LEASE).values(process="another 4026531836|1:1")))
-    assert holder(ledger.engine, "writer", lambda: now) == "elsewhere"
-    with pytest.raises(TryAgain):
-        Lease(ledger.engine, "writer", "here", lambda: now).take()
-    Lease(ledger.engine, "writer", "here", lambda: now + TERM + timedelta(seconds=1)).take()
-    assert holder(ledger.engine, "writer", lambda: now + TERM) == "here"
-    (process,) = read(ledger.engine, lambda c: c.execute(sa.select(LEASE.c.process)).scalars().all())
-    assert process.rpartition("|")[2].startswith(f"{os.getpid()}:")
 
 
 def test_only_the_writer_of_a_ledger_waits(ledger: BuiltLedger, here: PostgresLedger) -> None:
