@@ -474,6 +474,12 @@ def test_tests_of_the_ledger_run_on_both_databases() -> None:
         for module, line in imported(path)
         if module.partition(".")[0] in {"sqlite3", "psycopg"} and path.name not in about_one
     ]
+    wrong += [
+        f"{path.name}:{call.lineno} builds a ledger without a place"
+        for path in (ROOT / "tests" / "ledger").glob("test_*.py")
+        for call in calls(path)
+        if called(call) == "BuiltLedger" and "place" not in {word.arg for word in call.keywords} and path.name not in about_one
+    ]
     assert wrong == []
 
 

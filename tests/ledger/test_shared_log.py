@@ -10,7 +10,7 @@ from ledger_builder import ORIGIN, BuiltLedger, Chance, context
 from nestaudience.audit.verify import verify
 from nestaudience.errors import MustStop, TryAgain
 from nestaudience.ledger.checkpoint import Signer
-from nestaudience.ledger.engine import open_engine
+from nestaudience.ledger.engine import Place, open_engine
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.lease import TERM, WRITER, Lease
 from nestaudience.ledger.log import NewEntry
@@ -20,8 +20,8 @@ HEARTBEAT: NewEntry = (EntryType.HEARTBEAT, context(), {})
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> BuiltLedger:
-    built = BuiltLedger(tmp_path)
+def ledger(place: Place, tmp_path: Path) -> BuiltLedger:
+    built = BuiltLedger(tmp_path, place=place)
     built.heartbeats(2)
     return built
 
