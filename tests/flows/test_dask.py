@@ -38,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 
 @pytest.fixture
 def site(tmp_path: Path, prefect_server: Path) -> Iterator[CanarySite]:
-    here = ground(tmp_path / "site", batch_size=40)
+    here = ground(tmp_path / "site", batch_size=400)
     here.edit("timeout_seconds = 1\n", "timeout_seconds = 60\n")
     yield here
     here.close()
@@ -117,7 +117,7 @@ def caught_sending(site: CanarySite, method: str, after: int) -> int:
 
 @pytest.mark.slow
 def test_the_same_decisions_and_lists_as_in_one_process(cluster: DaskCluster, site: CanarySite, tmp_path: Path) -> None:
-    other = ground(tmp_path / "other", batch_size=40)
+    other = ground(tmp_path / "other", batch_size=400)
     other.edit("timeout_seconds = 1\n", "timeout_seconds = 60\n")
     try:
         shutil.copy(site.place.store, other.place.store)
@@ -150,6 +150,7 @@ def test_the_same_decisions_and_lists_as_in_one_process(cluster: DaskCluster, si
 def test_a_worker_that_is_killed_leaves_the_lists_exact(cluster: DaskCluster, site: CanarySite, method: str) -> None:
     """In the middle of one list's requests, one of which the platform has and did not answer. Another worker begins anew, in the same run."""
     cluster.use(site)
+    site.edit("batch_size = 400", "batch_size = 40")
     if method == "RemoveAudienceMembers":
         spread(site)
         site.withdraw("plain", "plus")
@@ -191,6 +192,7 @@ def test_a_scheduler_that_is_gone_ends_the_run_and_keeps_its_workers_from_sendin
     makes it good.
     """
     cluster.use(site)
+    site.edit("batch_size = 400", "batch_size = 40")
     method = "IngestAudienceMembers"
     killer = threading.Thread(target=lambda: caught_sending(site, method, 2) and cluster.kill(cluster.scheduler))
     killer.start()
