@@ -11,12 +11,16 @@ from typing import Any
 
 from canary_site import CanarySite
 from lists_by_rule import wanted_lists
+from postgres_server import Postgres
+from typer.testing import CliRunner
 
+from nestaudience.cli import app
 from nestaudience.config.load import load
 from nestaudience.sandbox.clock import SandboxClock
 from nestaudience.vocabulary import AudienceKey
 from nestaudience.wiring import open_evidence
 
+LEDGER_FILE = 'path = "ledger/ledger.sqlite"'
 Lists = dict[AudienceKey, frozenset[str]]
 
 
@@ -25,6 +29,18 @@ def ground(folder: Path, *, batch_size: int = 10_000) -> CanarySite:
     site = CanarySite(folder, SandboxClock(datetime.now(UTC), ticking=time.monotonic), accounts=3000)
     site.edit("batch_size = 10_000", f"batch_size = {batch_size}")
     return site
+
+
+def on_postgres(site: CanarySite, server: Postgres) -> None:
+    """Let the site's ledger lie in a database of its own, made by the owner and used by a role that can change no evidence."""
+    database, role, url = server.database(), server.name("runs"), site.folder / "ledger-url"
+    site.edit(LEDGER_FILE, 'url = "file:ledger-url"')
+    url.write_text(server.as_user("postgres", database))
+    server.run(f"CREATE ROLE {role} LOGIN")
+    command = CliRunner()
+    assert command.invoke(app, ["ledger", "create", "--config", str(site.place.config)]).exit_code == 0
+    server.script(command.invoke(app, ["ledger", "grants", role, "--config", str(site.place.config)]).stdout, database)
+    url.write_text(server.as_user(role, database))
 
 
 def lists_of(site: CanarySite) -> Lists:
@@ -48,7 +64,8 @@ def wanted_of(site: CanarySite) -> Lists:
 
 def log_of(site: CanarySite) -> list[dict[str, Any]]:
     """The whole log; empty without a ledger."""
-    if not (site.folder / "ledger" / "ledger.sqlite").exists():
+    in_a_file = LEDGER_FILE in site.place.config.read_text("utf-8")
+    if in_a_file and not (site.folder / "ledger" / "ledger.sqlite").exists():
         return []
     evidence = open_evidence(site.place.config, site.clock.now, read_only=True)
     try:

@@ -18,12 +18,13 @@ from dask_cluster import DaskCluster
 from leaks import found_in_file
 
 from nestaudience.audit.verify import verify
+from nestaudience.config.schema import LedgerTable
 from nestaudience.ledger.engine import read
 from nestaudience.ledger.schema import LEASE
 from nestaudience.sandbox.faults import Fault, FaultKind
 from nestaudience.vocabulary import AudienceKey
 from nestaudience.wiring import open_evidence, open_signer
-from tests.flows.grounds import ground, lists_of, log_of, wanted_of
+from tests.flows.grounds import ground, lists_of, log_of, on_postgres, wanted_of
 
 Lists = dict[AudienceKey, frozenset[str]]
 
@@ -42,6 +43,9 @@ def site(tmp_path: Path, prefect_server: Path) -> Iterator[CanarySite]:
     here.edit("timeout_seconds = 1\n", "timeout_seconds = 60\n")
     yield here
     here.close()
+
+
+LEDGERS = ("sqlite", "postgres") if "url" in LedgerTable.model_fields else ("sqlite",)
 
 
 def night(site: CanarySite) -> tuple[str, list[dict[str, Any]], list[str]]:
@@ -116,11 +120,16 @@ def caught_sending(site: CanarySite, method: str, after: int) -> int:
 
 
 @pytest.mark.slow
-def test_the_same_decisions_and_lists_as_in_one_process(cluster: DaskCluster, site: CanarySite, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ledger", LEDGERS)
+def test_the_same_decisions_and_lists_as_in_one_process(
+    cluster: DaskCluster, site: CanarySite, tmp_path: Path, ledger: str, request: pytest.FixtureRequest
+) -> None:
     other = ground(tmp_path / "other", batch_size=400)
     other.edit("timeout_seconds = 1\n", "timeout_seconds = 60\n")
     try:
         shutil.copy(site.place.store, other.place.store)
+        if ledger == "postgres":
+            on_postgres(other, request.getfixturevalue("postgres"))
         cluster.use(other)
         _, plans, _ = night(site)
         assert spread(other) == plans
