@@ -135,6 +135,8 @@ class Site:
         self.during: dict[int, Callable[[], None]] = {}
         self._calls = 0
         self.points: list[str] = []
+        self.died_with: set[bytes] = set()
+        """Requests that a crash kept from leaving after they were written down: nobody but this site can tell that they did not."""
         self._at_work = False
         for event in ("begin", "commit"):
             sa.event.listen(self.engine, event, lambda _connection, event=event: self._point(event))
@@ -186,8 +188,13 @@ class Site:
             self.crash_at = 0
             self.during.clear()
         if self.story.crashed:  # a process that is no more holds nothing
+            self._note_what_never_left()
             write(self.engine, lambda connection: connection.execute(sa.delete(LEASE)))
         return self.story
+
+    def _note_what_never_left(self) -> None:
+        left = {request.batch_id for platform in self.platforms.values() for request in platform.requests}
+        self.died_with |= {batch.batch_id for batch in self.memory.batches(frozenset({"prepared"}))} - left
 
     def copy(self) -> Copy:
         """The ledger as it is."""

@@ -103,9 +103,18 @@ class Truth:
                 )
 
     def _all_may_be_there(self, request: Request) -> None:
-        """Whoever was never sent is not removed: it would be a disclosure."""
-        for digest in request.people:
-            assert (request.list_id, digest) in self.put_there, "somebody was removed who was never sent"
+        """Whoever was never sent is not removed: it would be a disclosure. Where a process died between entry and request, nobody can know."""
+        unsent = {digest for digest in request.people if (request.list_id, digest) not in self.put_there}
+        assert not unsent or unsent <= self._perhaps_sent(request.list_id), "somebody was removed who was never sent"
+
+    def _perhaps_sent(self, list_id: str) -> set[str]:
+        """Whom requests that died with their process would have added to a list, as the ledger has them."""
+        remote = next(remote for _, remote in self.site.remotes() if remote.list_id == list_id)
+        died = [number for number, (batch_id, _) in self.site.memory.batch_keys().items() if batch_id in self.site.died_with]
+        held = read_held(self.site.memory, self.site.clock.peek())
+        rows = held.rows.filter(pc.is_in(held.rows["batch_added"], value_set=pa.array(died, pa.int64())))
+        mine = rows.filter(pc.equal(rows["list_no"], remote.list_no))["member_id"].combine_chunks()
+        return set(held.open(mine, Recipient(remote.recipient), self.site.keys, self.site.tokens).hex())
 
     def _everywhere(self, request: Request) -> None:
         """A request for a whole account: marked so, and only about people who may be on the list that it is written under and are to stay on none."""

@@ -9,6 +9,8 @@ from machine_people import ADDRESSES, PEOPLE, first_world
 from machine_platform import Fault, Request
 from machine_settings import GOOGLE, META
 
+from nestaudience.vocabulary import Operation
+
 HOUR = timedelta(hours=1)
 
 
@@ -175,6 +177,22 @@ def test_a_store_that_is_put_back_brings_nobody_in_again(history: Machine) -> No
     says(history, "vanish", "a1")
     night(history)
     history.converge()
+
+
+def test_whoever_a_dead_process_may_have_sent_is_asked_off(history: Machine) -> None:
+    """The process died between an entry and its request, and nobody is wanted any more when that comes to light: what has an entry counts as sent."""
+    history.site.run()  # the same night, to find the place
+    crash = 1 + history.site.points.index("send")
+    other = Machine()
+    other.site.store.world = first_world(frozenset(PEOPLE), frozenset(PEOPLE))
+    other.site.crash_at = crash
+    night(other, hours=120)
+    assert other.site.died_with
+    assert not other.site.story.requests
+    says(other, "withdraw", *PEOPLE)
+    night(other)
+    assert [request.operation for _, request in other.site.story.requests] == [Operation.REMOVE]
+    other.site.__exit__()
 
 
 @pytest.mark.parametrize("crash", [0, 12])

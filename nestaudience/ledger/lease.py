@@ -21,6 +21,7 @@ from nestaudience.errors import TryAgain
 from nestaudience.ledger.engine import Clock, read, write
 from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.schema import LEASE
+from nestaudience.ledger.spelling import spelling_of
 
 TERM: Final = timedelta(minutes=30)
 """A lease that was not renewed for so long is free, whatever became of its owner."""
@@ -71,7 +72,8 @@ class Lease:
 
         def work(connection: Connection) -> bool:
             row = connection.execute(sa.select(LEASE).where(LEASE.c.name == self._name)).one_or_none()
-            if row is not None and _run_of(row.owner) != _run_of(self._owner) and _at_work(row, now):
+            others = None if row is None or _run_of(row.owner) == _run_of(self._owner) else row
+            if others is not None and _at_work(others, now, alone=_alone(connection)):
                 return False
             connection.execute(sa.delete(LEASE).where(LEASE.c.name == self._name))
             values = {"name": self._name, "owner": self._owner, "process": _this_process(), "renewed_at": utc_text(now)}
@@ -109,13 +111,18 @@ class Lease:
 def holder(engine: Engine, name: str, clock: Clock) -> str | None:
     """Who holds a lease now (a run id); None when it is free, stale, or held by a process that is no more. Changes nothing."""
     row = read(engine, lambda connection: connection.execute(sa.select(LEASE).where(LEASE.c.name == name)).one_or_none())
-    if row is None or not _at_work(row, clock()):
+    if row is None or not _at_work(row, clock(), alone=_alone(engine)):
         return None
     return str(row.owner)
 
 
-def _at_work(row: sa.Row[Any], now: datetime) -> bool:
-    return _alive(row.process) and row.renewed_at > utc_text(now - TERM)
+def _alone(bind: Engine | Connection) -> bool:
+    """True for a ledger that one machine has: a file's locks hold no further."""
+    return not spelling_of(bind).postgres
+
+
+def _at_work(row: sa.Row[Any], now: datetime, *, alone: bool) -> bool:
+    return _alive(row.process, alone=alone) and row.renewed_at > utc_text(now - TERM)
 
 
 def _this_process() -> str:
@@ -123,11 +130,13 @@ def _this_process() -> str:
     return f"{os.getpid()}:{_started(os.getpid())}:{this_machine()}"
 
 
-def _alive(process: str) -> bool:
-    """False for a process of this machine that is no more. What became of another machine's cannot be seen: it counts as living."""
+def _alive(process: str, *, alone: bool) -> bool:
+    """False for a process of this machine that is no more. What became of another machine's cannot be seen: it counts as living. On a ledger that one
+    machine has, whatever was there before it was started again is gone.
+    """
     pid, started, machine = (*process.split(":", 2), "", "")[:3]
     if machine and machine != this_machine():
-        return True
+        return not alone or machine.partition("/")[0] == this_machine().partition("/")[0]
     return pid.isdigit() and _started(int(pid)) == started and started != ""
 
 
