@@ -25,7 +25,7 @@ from machine_site import COPIES, RunStory, Site
 from machine_truth import Truth
 
 from nestaudience import endings, recovery, releasing, sync
-from nestaudience.errors import MustStop, TryAgain
+from nestaudience.errors import MustStop, NeedsFix, TryAgain
 from nestaudience.jobs import NIGHTLY, SETTLING, Job, Scope
 from nestaudience.judging import judge
 from nestaudience.parts import Parts
@@ -290,11 +290,32 @@ class Machine(RuleBasedStateMachine):
         """Until it is not cut off."""
         for dies in (crash, 0) if crash else (0,):
             self.site.crash_at = dies
-            story = self.site.run(work=recovery.recover)
+            story, asked = self._recovered()
+            if asked:  # a run died while noes left this machine, and the ledger that had them is lost
+                assert asked == "anchor_unreadable"
+                assert self._moved_away(), "a recovery refuses files that are whole"
+                story, asked = self._recovered()
             self.truth.remembered()
         assert story.outcome is not None
         self.truth.recovered(story.outcome)
         self.look_at(story)
+
+    def _recovered(self) -> tuple[RunStory, str]:
+        """A recovery, and what it asks of a person."""
+        asked = ""
+        try:
+            self.site.run(work=recovery.recover)
+        except NeedsFix as error:
+            asked = error.code
+        return self.site.story, asked
+
+    def _moved_away(self) -> int:
+        """What a person does with files of noes that were cut off; how many there were."""
+        files = (self.site.folder / "anchors").glob("noes-*.jsonl")
+        broken = [file for file in files if not (file.read_bytes().splitlines() or [b""])[-1].startswith(b'["end"')]
+        for file in broken:
+            file.unlink()
+        return len(broken)
 
     # -- other runs
 

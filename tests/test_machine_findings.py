@@ -9,6 +9,8 @@ from machine_people import ADDRESSES, PEOPLE, first_world
 from machine_platform import Fault, Request
 from machine_settings import GOOGLE, META
 
+from nestaudience import recovery
+from nestaudience.errors import NeedsFix
 from nestaudience.vocabulary import Operation
 
 HOUR = timedelta(hours=1)
@@ -210,6 +212,29 @@ def test_a_recovery_brings_noes_back_and_begins_lists_anew(history: Machine, cra
     history.recover(crash)
     history.converge()
     history.truth.verified()
+
+
+def test_a_recovery_asks_a_person_about_noes_that_were_cut_off(history: Machine) -> None:
+    """A run died while its noes left this machine, and the ledger that had them was lost: whoever recovers is told, moves the file away, goes on."""
+    night(history)
+    says(history, "withdraw", "a1", "b2")
+    history.site.run()  # the same night, to find the place
+    for crash in range(len(history.site.points), 0, -1):
+        other = Machine()
+        other.site.store.world = first_world(frozenset(PEOPLE), frozenset(PEOPLE))
+        night(other)
+        says(other, "withdraw", "a1", "b2")
+        other.site.crash_at = crash
+        other.site.run()
+        if [file for file in (other.site.folder / "anchors").glob("noes-*.jsonl") if not file.stat().st_size]:
+            break
+        other.site.__exit__()
+    assert other.truth.put_back(other.site.copies[1])
+    with pytest.raises(NeedsFix, match="anchor_unreadable"):
+        other.site.run(work=recovery.recover)
+    other.recover()
+    other.converge()
+    other.site.__exit__()
 
 
 def test_nobody_joins_a_list_that_waits_for_its_deletion(history: Machine) -> None:
