@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from nights import SandboxWorld
+from postgres_server import Postgres
+from test_postgres_ledger import PostgresWorld
 
 from nestaudience.audit.verify import verify
 from nestaudience.delivery.deliver import Sent
@@ -88,30 +90,41 @@ def test_shares_do_together_what_one_process_does(tmp_path: Path, nights: int) -
     for name in ("alone", "spread"):
         (tmp_path / name).mkdir()
     with SandboxWorld(tmp_path / "alone") as alone, SandboxWorld(tmp_path / "spread") as world:
-        for _ in range(nights):
-            plans = [plan.as_dict() for plan in alone.plan()]
-            expected = alone.night()
-            outcome, found, crossed = spread(world)
-            assert sorted(found, key=str) == sorted(plans, key=str)
-            sent = {key: (each.removed, each.added, each.batches) for key, each in expected.sent.items()}
-            assert {key: (each.removed, each.added, each.batches) for key, each in outcome.sent.items()} == sent
-            assert outcome.exit_codes == expected.exit_codes
-            assert remembered(world) == remembered(alone) > 0
-            (world.folder / "scratch" / "of somebody else").mkdir(exist_ok=True)
-            (world.folder / "scratch" / f"{outcome.run_id}.{'0' * 32}").mkdir()
-            alone.advance_day()
-            world.advance_day()
-            assert world.members() == alone.members()
-            everybody = {digest for members in world.members().values() for digest in members}
-            assert len(everybody) > 500
-            assert not any(digest.encode() in each or bytes.fromhex(digest) in each for digest in everybody for each in crossed)
-        evidence = open_evidence(world.config, world.clock.now, read_only=True)
-        assert verify(evidence.engine, open_signer(evidence).verifiers).ok
-        evidence.engine.dispose()
-        left = {path.name for path in (world.folder / "scratch").iterdir()}
-        assert left == {"of somebody else", f"{outcome.run_id}.{'0' * 32}"}, (
-            "what the engines spilled is gone, and what others left"
-        )
+        the_same(alone, world, nights)
+
+
+@pytest.mark.slow
+def test_shares_do_the_same_with_a_ledger_on_postgres(tmp_path: Path, postgres: Postgres) -> None:
+    for name in ("alone", "spread"):
+        (tmp_path / name).mkdir()
+    with SandboxWorld(tmp_path / "alone", accounts=3000) as alone, PostgresWorld(tmp_path / "spread", postgres) as world:
+        the_same(alone, world, 2)
+
+
+def the_same(alone: SandboxWorld, world: SandboxWorld, nights: int) -> None:
+    """So many nights, in one process here and spread there."""
+    for _ in range(nights):
+        plans = [plan.as_dict() for plan in alone.plan()]
+        expected = alone.night()
+        outcome, found, crossed = spread(world)
+        assert sorted(found, key=str) == sorted(plans, key=str)
+        sent = {key: (each.removed, each.added, each.batches) for key, each in expected.sent.items()}
+        assert {key: (each.removed, each.added, each.batches) for key, each in outcome.sent.items()} == sent
+        assert outcome.exit_codes == expected.exit_codes
+        assert remembered(world) == remembered(alone) > 0
+        (world.folder / "scratch" / "of somebody else").mkdir(exist_ok=True)
+        (world.folder / "scratch" / f"{outcome.run_id}.{'0' * 32}").mkdir()
+        alone.advance_day()
+        world.advance_day()
+        assert world.members() == alone.members()
+        everybody = {digest for members in world.members().values() for digest in members}
+        assert len(everybody) > 500
+        assert not any(digest.encode() in each or bytes.fromhex(digest) in each for digest in everybody for each in crossed)
+    evidence = open_evidence(world.config, world.clock.now, read_only=True)
+    assert verify(evidence.engine, open_signer(evidence).verifiers).ok
+    evidence.engine.dispose()
+    left = {path.name for path in (world.folder / "scratch").iterdir()}
+    assert left == {"of somebody else", f"{outcome.run_id}.{'0' * 32}"}, "what the engines spilled is gone, and what others left"
 
 
 def test_a_list_that_was_begun_is_begun_anew_and_others_are_kept_out(tmp_path: Path) -> None:
