@@ -35,7 +35,7 @@ from nestaudience.wiring import open_parts
 
 LISTS: Final = 10
 CEILINGS: Final = {"google_data_manager": 50_000, "meta": 14_000}
-"""People a second: Google's quota for a project, and what Meta's calls of an hour come to (shared/reference, google.md and meta.md)."""
+"""People a second: Google's quota for a project, and what Meta's calls of an hour come to (`docs/scale.md` has the sources)."""
 STEPS: Final = {
     "last look": ("last_look.py", "at_batch"),
     "build the message": ("google_data_manager.py meta.py", "prepare"),
