@@ -22,7 +22,7 @@ class Mutant:
 _ENTRY = "tools.log.append_and_seal([(EntryType.BATCH, self.context(), fields)], also)"
 _SEND = "sent_at, receipt = tools.clock(), line.destination.send(prepared)"
 _DELIVER, _REQUESTS = "delivery/deliver.py", "delivery/requests.py"
-_MEMORY, _DELTA = "ledger/memory.py", "delta/sql/01_delta.sql"
+_MEMORY, _MEMBERSHIPS, _DELTA = "ledger/memory.py", "ledger/memberships.py", "delta/sql/01_delta.sql"
 
 MUTANTS: Final = (
     Mutant(
@@ -31,7 +31,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "still confirmed while removing",
-        ((_MEMORY, "m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed", "a.sent_at > {due} AS confirmed"),),
+        ((_MEMBERSHIPS, "m.batch_removed IS NULL AND a.sent_at > {due} AS confirmed", "a.sent_at > {due} AS confirmed"),),
     ),
     Mutant(
         "marked after sending",
@@ -47,7 +47,7 @@ MUTANTS: Final = (
         "forgotten before the removal is answered",
         (
             (
-                _MEMORY,
+                _MEMBERSHIPS,
                 "(r.state = 'confirmed' AND r.sent_at >= a.certain_at)",
                 "(r.state IN ('confirmed', 'accepted') AND r.sent_at >= a.certain_at)",
             ),
@@ -55,7 +55,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a removal counts as gone although an earlier addition is unsettled",
-        ((_MEMORY, "(r.state = 'confirmed' AND r.sent_at >= a.certain_at)", "r.state = 'confirmed'"),),
+        ((_MEMBERSHIPS, "(r.state = 'confirmed' AND r.sent_at >= a.certain_at)", "r.state = 'confirmed'"),),
     ),
     Mutant(
         "withdrawals looked up in the segment only",
@@ -104,13 +104,14 @@ MUTANTS: Final = (
     ),
     Mutant("an addition does not wait for an unanswered removal", ((_DELTA, "OR removing OR unanswered", "OR removing"),)),
     Mutant(
-        "an unanswered removal is forgotten with a later one", ((_MEMORY, "WHERE (unanswered OR NOT gone)", "WHERE NOT gone"),)
+        "an unanswered removal is forgotten with a later one",
+        ((_MEMBERSHIPS, "WHERE (unanswered OR NOT gone)", "WHERE NOT gone"),),
     ),
     Mutant(
         "a removal that was not done is not owed",
         (
-            (_MEMORY, "asked AND NOT gone AS owed", "0 AS owed"),
-            (_MEMORY, "coalesce((r.state = 'accepted'", "coalesce((r.state <> 'confirmed'"),
+            (_MEMBERSHIPS, "asked AND NOT gone AS owed", "0 AS owed"),
+            (_MEMBERSHIPS, "coalesce((r.state = 'accepted'", "coalesce((r.state <> 'confirmed'"),
         ),
     ),
     Mutant(
