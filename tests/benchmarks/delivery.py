@@ -5,9 +5,9 @@
     .venv/bin/python -m tests.benchmarks.delivery --destination meta --people 1000000
 
 A store of SQLite with a tenth as many accounts, each in ten segments; where the platform takes its time, the first night sends the probes and the
-second the rest: the one that sends most is measured, from its first batch to its last. The platforms' stand-ins have a process of their own. It prints
-people a second against the platform's ceiling, the share of each step, the processor time of both sides, how long the stand-ins' process was idle, and
-the sender's peak memory after its tenth request and at the end (`--json`: one document).
+second the rest: the one that sends most is measured, from its first batch to its last. The platforms' stand-ins have a process of their own. Prints
+people a second against the platform's ceiling, the share of each step, the processor time of both sides, how idle the stand-ins' process was, and the
+sender's peak memory after its tenth request and at the end (`--json`: one document).
 """
 
 import argparse
