@@ -3,7 +3,7 @@
 State lives in the batches: how a membership stands follows from its list, the batch that added it and the one that removes it. It writes nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,7 +23,6 @@ SILENCE: Final = timedelta(hours=int(SILENT_HOURS))
 """After so long without a result, a request counts as `possible` again."""
 
 TOKEN: Final = pa.binary(16)
-
 
 _NUMBERS: Final = ("member_id", "list_no", "batch_added")
 _TOKENS: Final = ("account_token", "person_token", "digest_token")
@@ -77,9 +76,6 @@ UNANSWERED: Final = """m.batch_removed IS NOT NULL AND EXISTS (
          AND (u.batch_no = m.batch_removed OR (u.batch_no < m.batch_removed AND u.transfer_id <> r.transfer_id)))"""
 """A row remembers its last removal only: every lost one between its addition and that one may have named it; but one transfer names nobody twice."""
 
-ROWS: Final = (
-    f"SELECT member_id, list_no, batch_added, coalesce(batch_removed, -1) AS removed, {', '.join(_TOKENS)} FROM membership"  # noqa: S608 (ours)
-)
 STATED_BY: Final = ("list_no", "batch_added", "removed")
 """What a membership's state follows from; `removed` is -1 without a removal."""
 _TOUCHED: Final = "batch_removed IS NOT NULL OR account_token IN ({accounts}) OR person_token IN ({persons})"
@@ -97,30 +93,38 @@ class Touched:
         return {"accounts": packed_bytes(self.accounts), "persons": packed_bytes(self.persons)}
 
 
+def rows_query(columns: Iterable[str]) -> str:
+    """Every membership with these columns of its own, beside what its state follows from."""
+    return f"SELECT member_id, list_no, batch_added, coalesce(batch_removed, -1) AS removed, {', '.join(columns)} FROM membership"  # noqa: S608 (ours)
+
+
 def held_pages(
     engine: Engine, now: datetime, news: Mapping[int, str] | None = None, touched: Touched | None = None
 ) -> Iterator[pa.RecordBatch]:
     """What `Memory.held` says, a page at a time."""
-    query, values = ROWS, {}
+    only, values = "", {}
     if touched is not None:
         sql = spelling_of(engine)
-        only = _TOUCHED.format(accounts=sql.tokens("accounts"), persons=sql.tokens("persons"))
-        query, values = f"{ROWS} WHERE {only}", touched.values()
-    states = States(engine, now, news or {})
-    for page in read_pages(engine, query, "member_id", STATED_BY, dict.fromkeys(_TOKENS, 16), values):
-        columns = {**page.numbers, **page.binaries, **states.of(page)}
-        rows = pa.record_batch([columns[name] for name in HELD_FIELDS.names], HELD_FIELDS)
-        yield rows if columns["held"].all() else rows.filter(pa.array(columns["held"] == 1))
+        only = " WHERE " + _TOUCHED.format(accounts=sql.tokens("accounts"), persons=sql.tokens("persons"))
+        values = touched.values()
+    return _stated(engine, States(engine, now, news or {}), HELD_FIELDS, (), only, values)
 
 
 def whole_pages(engine: Engine, now: datetime) -> Iterator[pa.RecordBatch]:
     """The memberships that may be on their lists at this moment, in append order, a page at a time: `WHOLE_FIELDS`."""
-    query = ROWS.replace(" FROM membership", ", position, sealed_digest FROM membership")
-    states, widths = States(engine, now, {}), dict.fromkeys(_TOKENS, 16) | {"sealed_digest": 32}
-    for page in read_pages(engine, query, "member_id", (*STATED_BY, "position"), widths):
-        columns = {**page.numbers, **page.binaries}
-        rows = pa.record_batch([columns[name] for name in WHOLE_FIELDS.names], WHOLE_FIELDS)
-        yield rows.filter(pa.array(states.of(page)["held"] == 1))
+    return _stated(engine, States(engine, now, {}), WHOLE_FIELDS, ("position",), "", {})
+
+
+def _stated(
+    engine: Engine, states: "States", fields: pa.Schema, numbers: tuple[str, ...], only: str, values: Mapping[str, object]
+) -> Iterator[pa.RecordBatch]:
+    """These fields of the memberships that count, a page at a time; `numbers` are those that only this schema has."""
+    binaries = {field.name: field.type.byte_width for field in fields if pa.types.is_fixed_size_binary(field.type)}
+    query = rows_query((*numbers, *binaries)) + only
+    for page in read_pages(engine, query, "member_id", (*STATED_BY, *numbers), binaries, values):
+        columns = {**page.numbers, **page.binaries, **states.of(page)}
+        rows = pa.record_batch([columns[name] for name in fields.names], fields)
+        yield rows if columns["held"].all() else rows.filter(pa.array(columns["held"] == 1))
 
 
 class States:
@@ -154,7 +158,7 @@ class States:
     def _ask(self, groups: list[tuple[int, ...]]) -> None:
         held = held_query(spelling_of(self._engine), self._now, self._news, groups)
         query = f"SELECT list_no, batch_added, removed, {', '.join(_FLAGS)}, gone FROM ({held}) h"  # noqa: S608 (ours)
-        self._known |= dict.fromkeys(groups, (0,) * (len(_FLAGS) + 1) + (0,))
+        self._known |= dict.fromkeys(groups, (0,) * len(self.NAMES))
         for row in read(self._engine, lambda c: c.execute(sa.text(query)).all()):
             self._known[tuple(row[:3])] = (*row[3:], 1)
 

@@ -21,7 +21,6 @@ from nestaudience.ledger.engine import read, write
 from nestaudience.ledger.entries import utc_text
 from nestaudience.ledger.memberships import HELD_FIELDS as HELD_FIELDS
 from nestaudience.ledger.memberships import (
-    ROWS,
     SEALED_FIELDS,
     SILENT_HOURS,
     STATED_BY,
@@ -30,6 +29,7 @@ from nestaudience.ledger.memberships import (
     States,
     held_pages,
     held_query,
+    rows_query,
     whole_pages,
 )
 from nestaudience.ledger.memberships import SILENCE as SILENCE
@@ -278,7 +278,7 @@ class Memory:
         """List number -> how many distinct digests it may hold."""
         found: dict[int, list[np.ndarray]] = {}
         states = States(self.engine, now, {})
-        for page in read_pages(self.engine, ROWS, "member_id", STATED_BY, {"digest_token": 16}):
+        for page in read_pages(self.engine, rows_query(("digest_token",)), "member_id", STATED_BY, {"digest_token": 16}):
             halves = np.frombuffer(packed_bytes(page.binaries["digest_token"]), np.uint64).reshape(-1, 2)
             stated = states.of(page)
             there = (stated["held"] == 1) & (stated["gone"] == 0)
