@@ -21,7 +21,7 @@ from nestaudience.errors import NeedsFix
 from nestaudience.finding import Note, Person, find_person, person_token
 from nestaudience.hashing.digests import Addresses
 from nestaudience.jobs import check_case
-from nestaudience.judging import lists_of, silent
+from nestaudience.judging import lists_of, numbered, silent
 from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.ledger.memory import Touched
 from nestaudience.parts import Parts
@@ -92,7 +92,7 @@ def judged(
     """
     audiences = tuple(parts.settings.audiences.values())
     remotes, _ = lists_of(parts, now.astimezone(STOCKHOLM).date())
-    numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
+    numbers = numbered(audiences, remotes)
     segments = frozenset((audience.controller.key, audience.segment.code) for audience in audiences)
     ids, owners = person.account_ids, {}
 

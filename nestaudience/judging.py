@@ -120,7 +120,7 @@ def screen_and_compare(
     audiences = tuple(a for a in settings.audiences.values() if job.scope.takes(a) and controller in {None, a.controller.key})
     today = now.astimezone(STOCKHOLM).date()
     remotes, states = lists_of(parts, today)
-    numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
+    numbers = numbered(audiences, remotes)
     with open_engine(parts.limits) as engine:
         reading = Reading(parts, now, controller)
         screened = reading.screened(engine, audiences, held.for_engine(numbers), recalled := recall(parts), note)
@@ -170,6 +170,11 @@ def lists_of(parts: Parts, today: date) -> tuple[dict[AudienceKey, RemoteList], 
         endings=endings,
     )
     return remotes, states
+
+
+def numbered(audiences: Iterable[Audience], remotes: Mapping[AudienceKey, RemoteList]) -> dict[int, int]:
+    """List number -> the place of its audience among these; audiences without a list are left out."""
+    return {remotes[audience.key].list_no: place for place, audience in enumerate(audiences) if audience.key in remotes}
 
 
 def _endings(states: ListStates, audiences: tuple[Audience, ...]) -> dict[AudienceKey, str]:
@@ -225,7 +230,7 @@ class Reading:
         return not self.failures and all(problem.code == "environment" for problem in self.problems)
 
     def screened(
-        self, engine: Connection, audiences: Iterable[Audience], held: pa.Table, recalled: Recall, note: Note
+        self, engine: Connection, audiences: Iterable[Audience], held: Iterable[pa.Table], recalled: Recall, note: Note
     ) -> Screened:
         """Everybody, judged by the rules and by what memory keeps."""
         return screen(

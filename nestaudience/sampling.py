@@ -123,12 +123,13 @@ def _traced(
     proven = {each.batch.batch_id: each for each in sightings}
     verifiers = [Verifier.parse(text) for text in parts.keys.vkeys(parts.evidence.table.origin)]
     names = {remote.list_no: str(remote.audience) for remote in parts.memory.lists()}
-    ids, noes = parts.memory.batch_keys(), _Noes(parts, found, places)
+    hers = rows.filter(pc.equal(rows.column("person_token"), pa.scalar(token, pa.binary(16)))).to_pylist()
+    ids, noes = parts.memory.batch_keys({row["batch_added"] for row in hers}), _Noes(parts, found, places)
     findings: set[tuple[str, str]] = set() if len(keys) else {("no_salt", "")}
     findings |= {("sent_after_no", each.batch.audience) for each in sightings if noes.forbid(each.batch, token)}
     lists: set[str] = set()
     pending: set[str] = set()
-    for row in rows.filter(pc.equal(rows.column("person_token"), pa.scalar(token, pa.binary(16)))).to_pylist():
+    for row in hers:
         name, sight = names[row["list_no"]], proven.get(ids[row["batch_added"]][0])
         if sight is None or not _added_by(parts, sight, verifiers):
             findings.add(("no_proof", name))

@@ -22,7 +22,7 @@ from nestaudience.by_hand import A_WHILE, by_hand
 from nestaudience.delivery.held import Held, read_held
 from nestaudience.hashing.kernel import Bytes2D
 from nestaudience.jobs import check_case
-from nestaudience.judging import Note, Reading, lists_of, silent
+from nestaudience.judging import Note, Reading, lists_of, numbered, silent
 from nestaudience.ledger.entries import EntryType, Value
 from nestaudience.ledger.keys import KeyUse
 from nestaudience.ledger.memory import AddedBy
@@ -31,7 +31,6 @@ from nestaudience.remembering import recall
 from nestaudience.screening.after_no import MEMBERS, AfterNo, added_after, after_no
 from nestaudience.screening.engine import open_engine, tokens_to_uuid
 from nestaudience.screening.rules import AudienceRule
-from nestaudience.screening.screen import screen
 from nestaudience.vocabulary import STOCKHOLM, Cause
 
 NOT_COMPARED: Final = (
@@ -117,20 +116,10 @@ def _noes(
     now = parts.clock()
     audiences = tuple(parts.settings.audiences.values())
     remotes, _ = lists_of(parts, now.astimezone(STOCKHOLM).date())
-    numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
+    numbers = numbered(audiences, remotes)
     reading, known = Reading(parts, now), recall(parts)
     with open_engine(parts.limits) as engine:
-        screened = screen(
-            engine,
-            reading.into,
-            rules=parts.settings.rules(),
-            audiences=[audience.rule for audience in audiences],
-            tokens=parts.tokens,
-            now=now,
-            held=held.for_engine(numbers),
-            recall=known,
-            progress=lambda view, rows: note("read", view, rows),
-        )
+        screened = reading.screened(engine, audiences, held.for_engine(numbers), known, note)
         gaps = (KEYS_INCOMPLETE,) if known.missing else ()
         if not reading.complete:
             return None, {}, (*gaps, STORE_INCOMPLETE)

@@ -26,7 +26,7 @@ from nestaudience.delta.gates import Gate, Limits
 from nestaudience.delta.plan import Orders, work_out
 from nestaudience.errors import NeedsFix, NestAudienceError
 from nestaudience.jobs import Job, Scope
-from nestaudience.judging import Judged, Note, lists_of, settle, silent
+from nestaudience.judging import Judged, Note, lists_of, numbered, settle, silent
 from nestaudience.ledger.entries import EntryType
 from nestaudience.ledger.log import LogReader
 from nestaudience.ledger.memory import Touched
@@ -98,7 +98,7 @@ def judge_withdrawals(
     news = None if tools else asked.states()
     audiences = tuple(audience for audience in parts.settings.audiences.values() if job.scope.takes(audience))
     remotes, _ = lists_of(parts, now.astimezone(STOCKHOLM).date())
-    numbers = {remotes[a.key].list_no: n for n, a in enumerate(audiences) if a.key in remotes}
+    numbers = numbered(audiences, remotes)
     segments = frozenset((audience.controller.key, audience.segment.code) for audience in audiences)
     failures: list[NestAudienceError] = []
     rules, memory = parts.settings.rules(), recall(parts)

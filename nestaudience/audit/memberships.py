@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from nestaudience.audit.persons import LoggedBatch
 from nestaudience.hashing.commitments import key_of_list, leaves_of, person_keys
-from nestaudience.hashing.kernel import Bytes2D
+from nestaudience.hashing.kernel import Bytes2D, rows_of
 from nestaudience.hashing.sealing import matches, unseal
 from nestaudience.hashing.tokens import Tokens
 from nestaudience.ledger.keys import KeyRing, KeyUse
@@ -63,8 +63,7 @@ class Salted:
     """Everybody's salt, by place. `persons` as `Memory.persons` gives them."""
 
     def __init__(self, persons: pa.Table) -> None:
-        whole = persons.combine_chunks()
-        tokens, self._salts = (bytes_of(_one(whole.column(name))) for name in ("person_token", "salt"))
+        tokens, self._salts = (rows_of(persons.column(name).combine_chunks()) for name in ("person_token", "salt"))
         self._order = np.argsort(_beginnings(tokens), kind="stable")
         self._tokens = tokens[self._order]
         self._ordered = _beginnings(self._tokens)
@@ -74,7 +73,7 @@ class Salted:
 
     def places(self, person_tokens: pa.Array) -> np.ndarray:
         """The place of each of these (`fixed_size_binary[16]`), int64; -1 for nobody known. Tokens are random: their first eight bytes find them."""
-        wanted = bytes_of(person_tokens)
+        wanted = rows_of(person_tokens)
         if not len(self._order) or not len(wanted):
             return np.full(len(wanted), -1, dtype=np.int64)
         at = np.minimum(np.searchsorted(self._ordered, _beginnings(wanted)), len(self._order) - 1)
@@ -162,14 +161,6 @@ def leaves_in(kept: bytes, wanted: Bytes2D) -> np.ndarray:
     return found
 
 
-def bytes_of(column: pa.Array) -> Bytes2D:
-    """A fixed-width binary column without nulls as its bytes, row by row: uint8 [n, width]; no copy."""
-    width, buffer = column.type.byte_width, column.buffers()[1]
-    if not len(column) or buffer is None:
-        return np.empty((0, width), dtype=np.uint8)
-    return np.frombuffer(buffer, dtype=np.uint8)[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
-
-
 def _is_the_same(some: pa.RecordBatch, added: AddedBy, batch: LoggedBatch, remote: RemoteList) -> bool:
     """True when the log's request is an addition to the list that memory names."""
     mine = pc.all(pc.equal(some.column("list_no"), added.list_no)).as_py()
@@ -205,7 +196,3 @@ def _leaves(places: np.ndarray, added: AddedBy, batch: LoggedBatch, salted: Salt
 def _beginnings(rows: Bytes2D) -> np.ndarray:
     """The first eight bytes of each row as a number that sorts as the bytes do."""
     return np.ascontiguousarray(rows[:, :8]).view(">u8").ravel().astype(np.uint64)
-
-
-def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
