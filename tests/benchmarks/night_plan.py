@@ -13,12 +13,11 @@ a process of its own; prints a table (`--json`: a document) with medians, the sh
 import argparse
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -40,6 +39,7 @@ from nestaudience.screening.rules import AudienceRule
 from nestaudience.screening.screen import Screened, screen
 from nestaudience.vocabulary import AudienceKey, ControllerId, Environment, Recipient, SegmentCode
 from tests.benchmarks.screening import BY_HAND, CONTROLLERS, NOW, SEGMENTS, make, rules
+from tests.benchmarks.side_by_side import asked, say
 
 BATCH: Final = 10_000
 ENGINE_MEMORY: Final = "1400MB"
@@ -76,26 +76,22 @@ def main() -> None:
     parser.add_argument("--side", choices=("prepare", "ours", "by_hand"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
-        said = {"prepare": prepare, "ours": ours, "by_hand": by_hand}[given.side](given.folder, given.changed)
-        sys.stdout.write(json.dumps(said | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+        sides = {
+            "prepare": partial(prepare, given.folder, given.changed),
+            "ours": partial(ours, given.folder),
+            "by_hand": partial(by_hand, given.folder),
+        }
+        say(sides[given.side])
         return
     with tempfile.TemporaryDirectory(prefix="nestaudience-benchmark-") as made:
         folder = given.folder or Path(made)
         if not (folder / "account.parquet").exists():
             make(folder, given.accounts)
-        measured(folder, given.changed, "prepare")
-        results = {side: [measured(folder, given.changed, side) for _ in range(given.runs)] for side in ("by_hand", "ours")}
+        words = ("--folder", str(folder), "--changed", str(given.changed))
+        asked("night_plan", "prepare", *words)
+        results = {side: [asked("night_plan", side, *words) for _ in range(given.runs)] for side in ("by_hand", "ours")}
     said = summary(results) | {"accounts": given.accounts, "changed": given.changed, "cores": os.cpu_count()}
     sys.stdout.write(json.dumps(said, indent=1) + "\n" if given.json else table(said))
-
-
-def measured(folder: Path, changed: float, side: str) -> dict[str, Any]:
-    """One side in a process of its own."""
-    words = ["-m", "tests.benchmarks.night_plan", "--side", side, "--folder", str(folder), "--changed", str(changed)]
-    found: dict[str, Any] = json.loads(
-        subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True).stdout
-    )
-    return found
 
 
 def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -186,7 +182,7 @@ def one_batch(memory: Memory, list_no: int, people: int, tokens: dict[str, pa.Ar
     write(memory.engine, work)
 
 
-def ours(folder: Path, _changed: float) -> dict[str, Any]:
+def ours(folder: Path) -> dict[str, Any]:
     """From ledger and store to the deltas, through every rule and gate."""
     seconds: dict[str, float] = {}
     begun = last = time.perf_counter()
@@ -237,7 +233,7 @@ def screened_by(
     )
 
 
-def by_hand(folder: Path, _changed: float) -> dict[str, Any]:
+def by_hand(folder: Path) -> dict[str, Any]:
     """The query that somebody would write first, and the difference from last night."""
     begun = time.perf_counter()
     with duckdb.connect(":memory:", config=settings()) as engine:
