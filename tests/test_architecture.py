@@ -200,6 +200,7 @@ LIBRARIES = {
     "facebook_business": {"nestaudience/destinations/meta_wire.py"},
     "requests": {"nestaudience/destinations/meta_wire.py"},
     "duckdb": {
+        "nestaudience/customers/parquet_asked.py",
         "nestaudience/screening/engine.py",
         "nestaudience/screening/intake.py",
         "nestaudience/screening/screen.py",

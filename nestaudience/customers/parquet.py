@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, VIEWS, View
+from nestaudience.customers.contract import ACCOUNT, VIEWS, View
+from nestaudience.customers.parquet_asked import SAID, places_of_asked
 from nestaudience.customers.parquet_check import compare, unusable
 from nestaudience.customers.parquet_text import as_moments, as_text, is_moment
 from nestaudience.customers.port import MOMENT, PEOPLE_VIEWS, Sheet, StoreProblem
@@ -37,7 +38,6 @@ from nestaudience.customers.sheets import (
 from nestaudience.errors import NeedsFix, NestAudienceError, TryAgain
 
 _FAILURES: Final = (pa.ArrowException, OSError)
-_COMPACT_ROWS: Final = 4_000_000
 _NONE: Final = pa.scalar(None, pa.string())
 
 
@@ -121,7 +121,7 @@ class ParquetSnapshot:
         for batch in whole:
             part = batch
             if ids is not None:
-                part = part.filter(pc.is_in(part.column("account_id"), value_set=ids))
+                part = _of_accounts(part, ids)
             if late is not None:
                 part = part.filter(_late(view, part, *late))
             if segments is not None:
@@ -143,12 +143,11 @@ class ParquetSnapshot:
 
     def _people(self, ids: pa.StringArray | None, now: datetime) -> Iterator[pa.RecordBatch]:
         """`account` with `email_read`, and no address where it is `0`. Who asked is looked up once, for the whole view."""
-        has_asked = pc.is_in(self._account_ids(), value_set=self._asked(ids))
+        has_asked = places_of_asked(self._account_ids(), self._said(ids), self._irrelevant)
         first, place = now.astimezone(UTC).year - MINOR_YEARS, 0
         for batch in self._columns(ACCOUNT, ACCOUNT.names, _moments(self.schemas, ACCOUNT)):
-            here = has_asked.slice(place, batch.num_rows).combine_chunks()
+            may = pc.or_(_own_reason(batch, first), has_asked.slice(place, batch.num_rows))
             place += batch.num_rows
-            may = pc.or_(_own_reason(batch, first), here)
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
             columns["email"] = pc.if_else(may, columns["email"], _NONE)
             yield pa.RecordBatch.from_arrays([*columns.values(), pc.if_else(may, "1", "0")], names=list(names_of(ACCOUNT)))
@@ -156,44 +155,17 @@ class ParquetSnapshot:
     def _account_ids(self) -> pa.ChunkedArray:
         return pa.chunked_array([batch.column(0) for batch in self.texts(ACCOUNT, ("account_id",))], pa.string())
 
-    def _asked(self, ids: pa.StringArray | None) -> pa.StringArray:
-        """The accounts with a grant for list matching, or with a no of their own, some more than once."""
-        found = _Gathered()
-        if CONSENT_EVENT.name in self._files:
-            for batch in self.texts(CONSENT_EVENT, ("account_id", "action", "purpose")):
-                action, purpose = batch.column("action"), batch.column("purpose")
-                granted = pc.and_(pc.equal(action, "grant"), pc.equal(purpose, "ad_matching"))
-                matters = pc.invert(pc.is_in(purpose, value_set=pa.array(sorted(self._irrelevant), pa.string())))
-                withdrawn = pc.and_(pc.equal(action, "withdraw"), matters)
-                found.add(batch.column("account_id").filter(_true(pc.or_kleene(granted, withdrawn))), ids)
-        if RIGHTS_EVENT.name in self._files:
-            for batch in self.texts(RIGHTS_EVENT, ("account_id", "action")):
-                said = pc.is_in(batch.column("action"), value_set=pa.array(["object", "restrict", "erase"]))
-                found.add(batch.column("account_id").filter(said), ids)
-        return found.ids()
+    def _said(self, ids: pa.StringArray | None) -> dict[str, Iterator[pa.RecordBatch]]:
+        """What was said, or what these accounts said: the columns of `SAID`."""
+        views = [view for view in VIEWS if view.name in SAID and view.name in self._files]
+        whole = {view.name: self.texts(view, SAID[view.name]) for view in views}
+        if ids is None:
+            return whole
+        return {view: (_of_accounts(batch, ids) for batch in batches) for view, batches in whole.items()}
 
 
-class _Gathered:
-    """Ids, gathered without holding every repetition: `most` of them, or twice as many as there are."""
-
-    def __init__(self, most: int = _COMPACT_ROWS) -> None:
-        self._parts: list[pa.StringArray] = []
-        self._rows = 0
-        self._limit = self._most = most
-
-    def add(self, ids: pa.StringArray, only: pa.StringArray | None) -> None:
-        """Add these; where `only` is given, those of them that are in it."""
-        wanted = ids if only is None else ids.filter(pc.is_in(ids, value_set=only))
-        self._parts.append(pc.drop_null(wanted))
-        self._rows += len(self._parts[-1])
-        if self._rows > self._limit:
-            self._parts = [pc.unique(self.ids())]
-            self._rows = len(self._parts[0])
-            self._limit = max(self._most, 2 * self._rows)
-
-    def ids(self) -> pa.StringArray:
-        """Everything added, at least once."""
-        return pa.concat_arrays(self._parts) if self._parts else pa.array([], pa.string())
+def _of_accounts(batch: pa.RecordBatch, ids: pa.StringArray) -> pa.RecordBatch:
+    return batch.filter(pc.is_in(batch.column("account_id"), value_set=ids))
 
 
 def _true(condition: Any) -> Any:

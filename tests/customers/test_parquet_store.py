@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 from store_rows import NOW, account, consent, right, rows_of, write_parquet
 
-from nestaudience.customers import parquet
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, RIGHTS_EVENT, SEGMENT_MEMBER
 from nestaudience.customers.parquet import ParquetStore
 from nestaudience.customers.parquet_text import as_text
@@ -234,16 +233,6 @@ def test_check_counts_what_differs_and_shows_no_value(tmp_path: Path) -> None:
 
 def test_check_is_silent_about_a_good_store(folder: Path) -> None:
     assert ParquetStore(folder).check() == ()
-
-
-def test_ids_are_gathered_once_there_are_many_of_them() -> None:
-    found = parquet._Gathered(most=3)
-    for ids in (["a", "b", None], ["b", "a"], ["a", "c"], ["c"], ["a", "b", "d"]):
-        found.add(pa.array(ids), only=None)
-        assert len(found.ids()) <= 8
-    found.add(pa.array(["e", "x"]), only=pa.array(["e"]))
-    assert set(found.ids().to_pylist()) == set("abcde")
-    assert parquet._Gathered().ids().equals(pa.array([], pa.string()))
 
 
 STREAM = """
