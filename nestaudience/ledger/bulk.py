@@ -5,6 +5,7 @@ on the one library that also holds the ledger's locks: a second one in the same 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,6 +15,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from nestaudience.errors import MustStop
 from nestaudience.ledger.engine import read, stream
 from nestaudience.ledger.on_postgres import binary_rows
 from nestaudience.ledger.schema import METADATA
@@ -76,27 +78,32 @@ def read_pages(
     for rows, columns in pages(engine, query, whole, tuple(binaries), parameters or {}):
         numbered = dict(zip(whole, columns[: len(whole)], strict=True))
         pieces = zip(binaries.items(), columns[len(whole) :], strict=True)
-        yield Page(rows, numbered, {name: _column(content, width) for (name, width), content in pieces})
+        yield Page(rows, numbered, {name: _column(content, width, rows) for (name, width), content in pieces})
 
 
 def _concatenated(
     engine: Engine, query: str, numbers: Sequence[str], binaries: Sequence[str], parameters: Mapping[str, object]
 ) -> Iterator[tuple[int, list[Any]]]:
-    """SQLite: rows and columns of each page, numbers as decimals and bytes as hexadecimal on their way; every page is a view of its own."""
+    """SQLite: rows and columns of each page, numbers as decimals and bytes as hexadecimal on their way; every page is a view of its own, and the next
+    one is read while this one is used.
+    """
     row_id = numbers[0]
-    parts = [f"group_concat({name}, ',')" for name in numbers] + [f"group_concat(hex({name}), '')" for name in binaries]
+    parts = [f"group_concat({name}, ',')" for name in numbers] + [f"hex(group_concat({name}, ''))" for name in binaries]
     statement = sa.text(
         f"SELECT count(*), max({row_id}), {', '.join(parts)} FROM "  # noqa: S608 (names and query are ours)
         f"(SELECT * FROM ({query}) WHERE {row_id} > :after ORDER BY {row_id} LIMIT {PAGE})"
     )
-    rows, after = PAGE, -1
-    while rows == PAGE:
-        values = {**parameters, "after": after}
-        row = read(engine, lambda connection, values=values: connection.execute(statement, values).one())  # type: ignore[misc]
-        rows, after, texts = row[0], row[1], row[2:]
-        if rows:
-            found = [np.fromstring(text, dtype=np.int64, sep=",") for text in texts[: len(numbers)]]
-            yield rows, [*found, *(bytes.fromhex(text) for text in texts[len(numbers) :])]
+
+    def page(after: int) -> Sequence[Any]:
+        return read(engine, lambda connection: connection.execute(statement, {**parameters, "after": after}).one())
+
+    with ThreadPoolExecutor(1) as ahead:
+        row: Sequence[Any] | None = page(-1)
+        while row is not None and row[0]:
+            following = ahead.submit(page, row[1]) if row[0] == PAGE else None
+            found = [np.fromstring(text, dtype=np.int64, sep=",") for text in row[2 : len(numbers) + 2]]
+            yield row[0], [*found, *(bytes.fromhex(text) for text in row[len(numbers) + 2 :])]
+            row = following.result() if following else None
 
 
 def _joined(
@@ -124,6 +131,8 @@ def packed_bytes(column: pa.Array) -> bytes:
     return bytes(whole[column.offset * width : (column.offset + len(column)) * width])
 
 
-def _column(content: bytes | str, width: int) -> pa.FixedSizeBinaryArray:
+def _column(content: bytes | str, width: int, rows: int) -> pa.FixedSizeBinaryArray:
     content = content.encode() if isinstance(content, str) else content
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(content) // width, [None, pa.py_buffer(content)])
+    if len(content) != rows * width:
+        raise MustStop("ledger_inconsistent", "the ledger", "a value has another length; run `nestaudience audit verify`")
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, pa.py_buffer(content)])
