@@ -134,7 +134,7 @@ class Delivery:
         if not kept.num_rows:
             return
         row_no = kept.column("row_no").combine_chunks()
-        digests = self._delta.screened.people.digests[self._line.destination.recipient].take(row_no)
+        digests = self._delta.screened.people.digests_of(self._line.destination.recipient, row_no)
         person, account, token = (kept.column(name).combine_chunks() for name in ("person_token", "account_token", "digest"))
         people = People(digests, person, account, token, looked_at=look.at)
         signals = signals_of(kept) if self._line.destination.recipient is Recipient.GOOGLE else None
@@ -155,7 +155,7 @@ class Delivery:
             if some.column("row_no").null_count:
                 digests = self._held.open(pc.list_element(held_nos, 0), recipient, self._tools.keys, self._tools.tokens)
             else:
-                digests = self._delta.screened.people.digests[recipient].take(some.column("row_no").combine_chunks())
+                digests = self._delta.screened.people.digests_of(recipient, some.column("row_no").combine_chunks())
             people = People(
                 digests,
                 some.column("person_token").combine_chunks(),

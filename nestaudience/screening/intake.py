@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -45,10 +46,26 @@ Lookup = Callable[[pa.RecordBatch], dict[str, pa.Array]]
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Those whose address was read, by row number: their account ids (`string`) and their digests for each recipient."""
+    """Those whose address was read, by row number: their account ids (`string`) and their digests. Most addresses have one digest for all recipients,
+    which is kept once; `others` has the rows (int64, ascending) in which a further recipient's is another, and what it is.
+    """
 
     account_ids: pa.Array
-    digests: dict[Recipient, Digests]
+    first: Recipient | None
+    digests: pa.FixedSizeBinaryArray
+    others: dict[Recipient, tuple[pa.Int64Array, pa.FixedSizeBinaryArray]]
+
+    def digests_of(self, recipient: Recipient, rows: pa.Int64Array) -> Digests:
+        """The digests of these people for this recipient, in their order."""
+        taken = self.digests.take(rows)
+        if recipient is self.first:
+            return Digests(taken, recipient)
+        other_rows, other = self.others[recipient]
+        asked, known = rows.to_numpy(zero_copy_only=False), other_rows.to_numpy()
+        places = np.searchsorted(known, asked)
+        differs = np.append(known, -1)[places] == asked
+        mine = other.take(pa.array(places[differs]))
+        return Digests(pc.replace_with_mask(taken, pa.array(differs), mine), recipient)
 
     def __repr__(self) -> str:
         return f"<{len(self.account_ids)} people>"
@@ -73,7 +90,8 @@ class Intake:
         self._progress = progress
         self._rows = 0
         self._account_ids: list[pa.Array] = []
-        self._digests: dict[Recipient, list[pa.Array]] = {recipient: [] for recipient in recipients}
+        self._digests: list[pa.Array] = []
+        self._others: dict[Recipient, tuple[list[pa.Array], list[pa.Array]]] = {each: ([], []) for each in recipients[1:]}
         self.counts: dict[str, int] = {}
         self._sources: set[str | None] = set()
         self.whole = True
@@ -93,10 +111,9 @@ class Intake:
         read = pc.fill_null(pc.equal(facts.column("email_read"), "1"), False)  # noqa: FBT003 (a value, not a switch)
         places = pc.cast(pc.cumulative_sum(pc.cast(read, pa.int64())), pa.int64())
         row_no = pc.if_else(read, pc.add(places, self._rows - 1), pa.scalar(None, pa.int64()))
-        self._rows += int(pc.sum(read).as_py() or 0)
         self._account_ids.append(facts.column("account_id").filter(read))
-        for recipient in self._recipients:
-            self._digests[recipient].append(hashed.digests[recipient].column.filter(read))
+        self._keep_digests([hashed.digests[recipient].column.filter(read) for recipient in self._recipients])
+        self._rows += len(self._account_ids[-1])
         columns = {
             "account_token": tokens_to_uuid(account_token),
             "person_token": tokens_to_uuid(hashed.person_token),
@@ -110,6 +127,17 @@ class Intake:
             columns[f"digest_{recipient.value}"] = tokens_to_uuid(token)
             columns[f"unusable_{recipient.value}"] = missing
         return pa.record_batch(columns | _facts_of(sheet, _ACCOUNT_FACTS))
+
+    def _keep_digests(self, columns: list[pa.FixedSizeBinaryArray]) -> None:
+        """The next people's digests, a column a recipient."""
+        if not columns:
+            return
+        first, *others = columns
+        self._digests.append(first)
+        for (rows, kept), column in zip(self._others.values(), others, strict=True):
+            differs = pc.invert(pc.fill_null(pc.equal(column, first), False))  # noqa: FBT003 (a value, not a switch)
+            rows.append(pc.add(pc.cast(pc.indices_nonzero(differs), pa.int64()), self._rows))
+            kept.append(column.filter(differs))
 
     def consents(self, sheets: Iterator[Sheet]) -> None:
         """Fill `consent`."""
@@ -211,8 +239,8 @@ class Intake:
     def people(self) -> People:
         """The people read so far, handed over: they are let go here piece by piece, so that nobody is in memory twice for long."""
         ids = _joined(self._account_ids, pa.string())
-        digests = {recipient: Digests(_joined(parts, DIGEST_TYPE), recipient) for recipient, parts in self._digests.items()}
-        return People(ids, digests)
+        others = {each: (_joined(rows, pa.int64()), _joined(kept, DIGEST_TYPE)) for each, (rows, kept) in self._others.items()}
+        return People(ids, next(iter(self._recipients), None), _joined(self._digests, DIGEST_TYPE), others)
 
 
 def _joined(parts: list[pa.Array], kind: pa.DataType) -> pa.Array:

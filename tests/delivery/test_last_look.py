@@ -23,7 +23,7 @@ def candidates(run: sync.Run, key: AudienceKey) -> list[tuple[str, str]]:
     """Account id and digest of everybody who would join a list, in the order in which they would be sent."""
     rows = run.judged.delta.additions(key).column("row_no").combine_chunks()
     people = run.judged.screened.people
-    return list(zip(people.account_ids.take(rows).to_pylist(), people.digests[Recipient.GOOGLE].take(rows).hex(), strict=True))
+    return list(zip(people.account_ids.take(rows).to_pylist(), people.digests_of(Recipient.GOOGLE, rows).hex(), strict=True))
 
 
 def say_no(world: LaterWorld, number: int, account: str, address: str) -> None:
