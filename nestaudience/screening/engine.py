@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from nestaudience.errors import MustStop
 from nestaudience.screening.rules import AudienceRule, Rules
-from nestaudience.vocabulary import Reason, Recipient
+from nestaudience.vocabulary import EventSource, Reason, Recipient
 
 T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
@@ -31,6 +31,7 @@ TOKEN: Final = pa.binary(16)
 _BITS: Final = {Recipient.GOOGLE: 1, Recipient.META: 2}
 _SIGNALS: Final = {"ad_user_data": 1, "ad_personalization": 2}
 _REASONS: Final = ";".join(f"CREATE MACRO r_{reason.value}() AS {reason.bit}::UBIGINT" for reason in Reason)
+_KINDS: Final = f"CREATE TYPE kind_of_source AS ENUM ({', '.join(repr(kind.value) for kind in EventSource)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def open_engine(limits: EngineLimits) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         connection.execute("SET enable_progress_bar = false")
         connection.execute(_REASONS)
+        connection.execute(_KINDS)
         yield connection
     finally:
         connection.close()

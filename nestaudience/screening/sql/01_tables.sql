@@ -32,8 +32,9 @@ CREATE OR REPLACE TABLE subject (
 -- Consent events, packed: one row an event, words as small numbers, the store's source as a hash to compare and a kind to judge by.
 -- purpose: 1 ad_matching, 2 web_behaviour, 3 enhanced_conversions, 4 order_analysis, 5 known and irrelevant, 0 unknown.
 CREATE OR REPLACE TABLE consent (
-    account_token UUID, event UBIGINT, content UBIGINT, controller VARCHAR, purpose UTINYINT, action VARCHAR, recipient UTINYINT,
-    occurred TIMESTAMP, recorded TIMESTAMP, source UBIGINT, source_kind VARCHAR, seq BIGINT, confirmed BOOLEAN, text_no INTEGER, bad BOOLEAN
+    account_token UUID, event UBIGINT, content UBIGINT, controller VARCHAR, purpose UTINYINT, action ENUM ('grant', 'withdraw'),
+    recipient UTINYINT, occurred TIMESTAMP, recorded TIMESTAMP, source UBIGINT, source_kind KIND_OF_SOURCE, seq BIGINT, confirmed BOOLEAN,
+    text_no INTEGER, bad BOOLEAN
 );
 
 -- Rights events. purpose: 1 ad_matching, 4 order_analysis, 6 '*', 0 anything else. The token of an address that came without an account is made

@@ -5,7 +5,7 @@ SELECT DISTINCT c.event AS no_or_event, c.account_token, c.controller, 'grant' A
        CASE c.purpose WHEN 1 THEN 'ad_matching' WHEN 2 THEN 'web_behaviour' WHEN 3 THEN 'enhanced_conversions' WHEN 4 THEN 'order_analysis'
             ELSE 'unknown' END AS purpose,
        CASE WHEN y.counting > 0 AND y.fresh AND c.purpose = 1 THEN y.counting ELSE c.recipient END AS bits,
-       c.occurred, c.recorded, c.source_kind, text.version AS text_version,
+       c.occurred, c.recorded, c.source_kind::VARCHAR AS source_kind, text.version AS text_version,
        CASE WHEN y.subject_no IS NULL THEN 'other_scope' WHEN y.usable_bits = 0 AND NOT coalesce(c.confirmed, false) THEN 'unconfirmed'
             WHEN y.usable_bits = 0 THEN 'unusable' WHEN y.counting = 0 THEN 'text_insufficient' WHEN NOT y.fresh THEN 'expired' ELSE 'counts' END AS verdict
 FROM consent c LEFT JOIN subject s ON s.account_token = c.account_token AND s.controller = c.controller
