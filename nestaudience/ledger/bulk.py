@@ -109,17 +109,26 @@ def _concatenated(
 def _joined(
     engine: Engine, query: str, numbers: Sequence[str], binaries: Sequence[str], parameters: Mapping[str, object]
 ) -> Iterator[tuple[int, list[Any]]]:
-    """PostgreSQL: the same, as bytes all the way, on one view of the ledger."""
+    """PostgreSQL: the same, as bytes all the way, and all pages on one view of the ledger."""
     row_id = numbers[0]
     parts = [f"string_agg(int8send({name}), '' ORDER BY {row_id})" for name in numbers]
     parts += [f"string_agg({name}, '' ORDER BY {row_id})" for name in binaries]
     statement = (
-        f"SELECT count(*), {', '.join(parts)} FROM "  # noqa: S608 (names and query are ours)
-        f"(SELECT q.*, (row_number() OVER (ORDER BY {row_id}) - 1) / {PAGE} AS page FROM ({query}) q) p GROUP BY page ORDER BY page"
+        f"SELECT count(*), {', '.join(parts)}, max({row_id}) FROM "  # noqa: S608 (names and query are ours)
+        f"(SELECT * FROM ({query}) q WHERE {row_id} > :after ORDER BY {row_id} LIMIT {PAGE}) p"
     )
-    for row in stream(engine, lambda connection: binary_rows(connection, statement, parameters)):
+
+    def pages(connection: Connection) -> Iterator[Sequence[Any]]:
+        rows, after = PAGE, -1
+        while rows == PAGE:
+            (row,) = binary_rows(connection, statement, {**parameters, "after": after})
+            rows, after = row[0], row[-1]
+            if rows:
+                yield row
+
+    for row in stream(engine, pages):
         found = [np.frombuffer(content, ">i8").astype(np.int64) for content in row[1 : len(numbers) + 1]]
-        yield row[0], [*found, *row[len(numbers) + 1 :]]
+        yield row[0], [*found, *row[len(numbers) + 1 : -1]]
 
 
 def packed_bytes(column: pa.Array) -> bytes:

@@ -2,21 +2,24 @@
 
     .venv/bin/python -m tests.benchmarks.withdrawals                     # about four minutes, 2 GB on disk, most of it to make the ledger
     .venv/bin/python -m tests.benchmarks.withdrawals --members 1000000   # smaller
+    .venv/bin/python -m tests.benchmarks.withdrawals --postgres          # the ledger on PostgreSQL
     .venv/bin/python -m tests.benchmarks.withdrawals --idle              # instead: an hourly run without anything to do, 50,000 accounts
 
 The ledger holds real members of a generated store, and as many more whom nobody knows: random tokens in batches of 10,000, four lists a person. Both
-platforms are the sandbox's. It prints one JSON document: seconds by step, and the promise of 30 s (10 s for the idle hour).
+platforms are the sandbox's. It prints one JSON document: seconds by step (promised are 30 s for the run and 10 s for the idle hour), and what it takes
+to read every membership, as a night does (15 s).
 """
 
 import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -38,6 +41,7 @@ from nestaudience.sandbox.world import StoreFile, build_store, reload_store
 from nestaudience.sandbox.world_schema import moment
 from nestaudience.wiring import open_parts
 from nestaudience.withdrawals import withdrawals_job
+from tests.postgres_server import Postgres, running
 
 BATCH: Final = 10_000
 NOES: Final = 1_000
@@ -62,14 +66,15 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=10_000_000)
     parser.add_argument("--accounts", type=int, default=50_000)
     parser.add_argument("--idle", action="store_true")
+    parser.add_argument("--postgres", action="store_true", help="the ledger on PostgreSQL instead of a SQLite file")
     parser.add_argument("--keep", type=Path, help="leave the folder as it was before the run here")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="nestaudience-benchmark-"))
     try:
         steps = Steps()
         clock = SandboxClock(datetime.now(UTC) - timedelta(days=1), ticking=time.monotonic)
-        with site.Platforms(clock) as platforms:
-            place = begin(folder, platforms, given.accounts, steps)
+        with site.Platforms(clock) as platforms, running() if given.postgres else nullcontext() as server:
+            place = begin(folder, platforms, given.accounts, server, steps)
             if not given.idle:
                 with steps.step("make the ledger"):
                     fill(place, platforms, given.members)
@@ -84,10 +89,15 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-def begin(folder: Path, platforms: site.Platforms, accounts: int, steps: Steps) -> site.Site:
-    """A store, and a first night with its results."""
+def begin(folder: Path, platforms: site.Platforms, accounts: int, server: Postgres | None, steps: Steps) -> site.Site:
+    """A store, and a first night with its results; the ledger on this server, or in a file."""
     place = site.lay_out(folder / "site", platforms=platforms, randomness=Random(1).randbytes, smallest_list=100)
     site.publish(place.folder, platforms)
+    if server is not None:
+        text = place.config.read_text("utf-8").replace('path = "ledger/ledger.sqlite"', 'url = "file:ledger-url"')
+        place.config.write_text(text, "utf-8")
+        place.config.with_name("ledger-url").write_text(server.database(), "utf-8")
+        subprocess.run([sys.executable, "-m", "nestaudience", "ledger", "create", "--config", str(place.config)], check=True)
     build_store(place.store, seed=1, accounts=accounts, now=platforms.clock.now())
     with steps.step("first night"), open_parts(place.config, clock=platforms.clock.now) as parts:
         sync.run(parts)
@@ -157,6 +167,9 @@ def measure(place: site.Site, platforms: site.Platforms, steps: Steps) -> None:
                     run.remove(key)
             with steps.step("- finish"):
                 run.finish()
+    with steps.step("every membership read"):
+        members = sum(page.num_rows for page in parts.memory.held_pages(parts.clock()))
+    steps.seconds |= {"memberships": members}
     steps.seconds["people removed"] = sum(sent.removed for sent in run.outcome.sent.values())
     opened.__exit__(None, None, None)
 
