@@ -6,8 +6,8 @@
     .venv/bin/python -m tests.benchmarks.withdrawals --idle              # instead: an hourly run without anything to do, 50,000 accounts
 
 The ledger holds real members of a generated store, and as many more whom nobody knows: random tokens in batches of 10,000, four lists a person. Both
-platforms are the sandbox's. It prints one JSON document: seconds by step (promised: 30 s for the run, 10 s for the idle hour), and what it takes to read
-every membership, as a night does (15 s).
+platforms are the sandbox's. It prints one JSON document: seconds by step (promised: 30 s for the run, 10 s for the idle hour), and what it takes to
+read every membership, as a night does (15 s).
 """
 
 import argparse
