@@ -17,17 +17,16 @@ in two ways would be two people, and normalising twice would not be the same as 
 """
 
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nestaudience.hashing.digests import Addresses
+from nestaudience.hashing.pattern import Flags, ascii_addresses
 from nestaudience.vocabulary import Recipient
 
 NORMALISER_VERSION: Final = f"1-unicode{unicodedata.unidata_version}"
@@ -138,37 +137,24 @@ def normalise(addresses: Addresses) -> Normalised:
     """A column of addresses by every recipient's rule. Bytes that are not UTF-8 are refused like any other bad address."""
     column = addresses.reveal()
     lower = pc.ascii_lower(pc.ascii_trim(column, characters=_ASCII_WHITE_SPACE))
-    matching = _beside.submit(pc.match_substring_regex, lower, _ASCII_FORM)  # as long as all the rest
-    other = _flags(pc.invert(pc.string_is_ascii(column)))
-    rest = _other_forms(column.filter(pa.array(other)))
-    google, canonical = [(other, rest[1])], [(other, rest[2])]
+    good, other = ascii_addresses(lower)
+    meta = _placed(lower, [(other, _other_forms(column.filter(pa.array(other))))], good | other)
+    google, canonical = [], []
     for domain in GMAIL_DOMAINS:
-        folds = _flags(pc.ends_with(lower, f"@{domain}"))
-        folds &= ~other
-        sent, person = _mailbox_forms(lower.filter(pa.array(folds)), domain)
-        google.append((folds, sent))
-        canonical.append((folds, person))
-    good = _flags(matching.result()) | other
-    meta, google_form, person_form = (_placed(lower, good, parts) for parts in ([(other, rest[0])], google, canonical))
-    forms = {Recipient.META: Addresses(meta), Recipient.GOOGLE: Addresses(google_form)}
-    return Normalised(forms, Addresses(person_form))
+        folds = pc.fill_null(pc.ends_with(meta, f"@{domain}"), fill_value=False)
+        sent, person = _mailbox_forms(meta.filter(folds), domain)
+        rows = folds.to_numpy(zero_copy_only=False)
+        google.append((rows, sent))
+        canonical.append((rows, person))
+    forms = {Recipient.META: Addresses(meta), Recipient.GOOGLE: Addresses(_placed(meta, google))}
+    return Normalised(forms, Addresses(_placed(meta, canonical)))
 
 
 _ASCII_WHITE_SPACE: Final = " \t\n\v\f\r"
-_PLAIN: Final = r"\x21-\x2d\x2f-\x3f\x41-\x7e"
-"""Printable ASCII without the space, the dot and the at sign."""
-_Flags = npt.NDArray[np.bool_]
-_beside: Final = ThreadPoolExecutor(1, "normalise")
-_ASCII_FORM: Final = rf"\A[.{_PLAIN}]+@[{_PLAIN}]+(?:\.[{_PLAIN}]+)+\z"
-
-
-def _flags(column: pa.BooleanArray) -> _Flags:
-    flags: _Flags = pc.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False)
-    return flags
 
 
 def _mailbox_forms(mailboxes: pa.StringArray, domain: str) -> tuple[pa.StringArray, pa.StringArray]:
-    """Google's and the canonical form of ASCII addresses at one of Gmail's domains."""
+    """Google's and the canonical form of addresses at one of Gmail's domains."""
     written = pc.utf8_slice_codeunits(mailboxes, 0, -len(domain) - 1)
     local = pc.replace_substring(pc.list_element(pc.split_pattern(written, "+", max_splits=1), 0), ".", "")
     local = pc.if_else(pc.equal(local, ""), None, local)
@@ -176,26 +162,22 @@ def _mailbox_forms(mailboxes: pa.StringArray, domain: str) -> tuple[pa.StringArr
     return pc.binary_join_element_wise(local, domain, "@"), person
 
 
-def _placed(lower: pa.StringArray, good: _Flags, parts: list[tuple[_Flags, pa.StringArray]]) -> pa.StringArray:
-    """The lower-case addresses, with each part's values in its rows; null where they are not good."""
-    places, end = np.arange(len(lower), dtype=np.int32), len(lower)
+def _placed(column: pa.StringArray, parts: list[tuple[Flags, pa.StringArray]], kept: Flags | None = None) -> pa.StringArray:
+    """The column with each part's values in its rows; null where it is not kept."""
+    places, end = np.arange(len(column), dtype=np.int32), len(column)
     for rows, values in parts:
         places[rows] = np.arange(end, end + len(values), dtype=np.int32)
         end += len(values)
-    return pa.concat_arrays([lower, *(values for _, values in parts)]).take(pa.array(places, mask=~good))
+    taken = pa.array(places, mask=None if kept is None else ~kept)
+    return pa.concat_arrays([column, *(values for _, values in parts)]).take(taken)
 
 
-def _other_forms(column: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
-    """Meta's, Google's and the canonical form of addresses that are not ASCII, by the reference, row by row."""
-    meta = [_common_form(_decoded(raw)) for raw in column.cast(pa.binary()).to_pylist()]
-    google = [_google_form(form) for form in meta]
-    return _as_column(meta), _as_column(google), _as_column([_person_form(*forms) for forms in zip(meta, google, strict=True)])
+def _other_forms(column: pa.StringArray) -> pa.StringArray:
+    """The form that recipients share of addresses that are not ASCII, by the reference, row by row."""
+    forms = [_common_form(_decoded(raw)) for raw in column.cast(pa.binary()).to_pylist()]
+    return pa.array([None if isinstance(form, Refusal) else form for form in forms], pa.string())
 
 
 def _decoded(raw: bytes) -> str:
     """The text of these bytes; a byte that is not UTF-8 becomes a lone surrogate, which the rule refuses as not text."""
     return raw.decode("utf-8", "surrogateescape")
-
-
-def _as_column(forms: list[str | Refusal]) -> pa.StringArray:
-    return pa.array([None if isinstance(form, Refusal) else form for form in forms], pa.string())
