@@ -19,9 +19,10 @@ in two ways would be two people, and normalising twice would not be the same as 
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,6 +35,8 @@ NORMALISER_VERSION: Final = f"1-unicode{unicodedata.unidata_version}"
 
 WHITE_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 """The characters with the Unicode property White_Space (PropList.txt). `str.strip()` would also take U+001C to U+001F."""
+
+Places = npt.NDArray[np.int32]
 
 GMAIL_DOMAINS: Final = frozenset({"gmail.com", "googlemail.com"})
 
@@ -118,39 +121,76 @@ def _refused_character(form: str) -> Refusal | None:
     return None
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Normalised:
-    """A column of addresses, normalised: one entry per address in each, null where it was null or is refused.
+    """A column of addresses, normalised. A form is put together when it is asked for: one entry per address, null where it was null or
+    is refused. All stay sealed: they are addresses still.
 
-    `forms` has both recipients. `canonical` is the person's key. All stay sealed: they are addresses still.
+    `written` holds the addresses trimmed and in small letters, and after them the form that recipients share of those that are not
+    ASCII; `places` (int32 [n]) says which of these is each address's, and `refused` (bool [n]) where none is. `sent` and `persons`
+    hold Google's and the canonical form of what is at Gmail. With either of them put after `written`, `folded` (int32
+    [len(written)]) says which text stands for each written one.
     """
 
-    forms: dict[Recipient, Addresses]
-    canonical: Addresses
+    written: Addresses
+    places: Places
+    refused: Flags
+    sent: Addresses
+    persons: Addresses
+    folded: Places
 
     def __post_init__(self) -> None:
-        if self.forms.keys() != set(Recipient) or any(len(form) != len(self.canonical) for form in self.forms.values()):
-            raise ValueError("every recipient has a form, and every form one entry per address")
+        if not (
+            len(self.places) == len(self.refused) <= len(self.written) == len(self.folded) and len(self.sent) == len(self.persons)
+        ):
+            raise ValueError("each address has a place among the texts, and each text one among the folded")
+
+    def form(self, recipient: Recipient) -> Addresses:
+        """The addresses by this recipient's rule."""
+        if recipient is Recipient.META:
+            return self._taken(self.written.reveal(), self.places)
+        return self._folded(self.sent)
+
+    def canonical(self) -> Addresses:
+        """The keys of the addresses' persons."""
+        return self._folded(self.persons)
+
+    def _folded(self, folds: Addresses) -> Addresses:
+        return self._taken(pa.concat_arrays([self.written.reveal(), folds.reveal()]), self.folded[self.places])
+
+    def _taken(self, texts: pa.StringArray, places: Places) -> Addresses:
+        return Addresses(texts.take(pa.array(places, mask=self.refused)))
 
 
 def normalise(addresses: Addresses) -> Normalised:
     """A column of addresses by every recipient's rule. Bytes that are not UTF-8 are refused like any other bad address."""
     column = addresses.reveal()
     lower = pc.ascii_lower(pc.ascii_trim(column, characters=_ASCII_WHITE_SPACE))
-    good, other = ascii_addresses(lower)
-    meta = _placed(lower, [(other, _other_forms(column.filter(pa.array(other))))], good | other)
-    google, canonical = [], []
-    for domain in GMAIL_DOMAINS:
-        folds = pc.fill_null(pc.ends_with(meta, f"@{domain}"), fill_value=False)
-        sent, person = _mailbox_forms(meta.filter(folds), domain)
-        rows = folds.to_numpy(zero_copy_only=False)
-        google.append((rows, sent))
-        canonical.append((rows, person))
-    forms = {Recipient.META: Addresses(meta), Recipient.GOOGLE: Addresses(_placed(meta, google))}
-    return Normalised(forms, Addresses(_placed(meta, canonical)))
+    usable, other = ascii_addresses(lower)
+    written = pa.concat_arrays([lower, _shared_forms(column.take(pa.array(other)))])
+    places = np.arange(len(lower), dtype=np.int32)
+    places[other] = np.arange(len(lower), len(written), dtype=np.int32)
+    usable = np.append(usable, np.ones(len(other), np.bool_))
+    folded, sent, persons = _folded(written, usable)
+    return Normalised(Addresses(written), places, ~usable[places], sent, persons, folded)
 
 
 _ASCII_WHITE_SPACE: Final = " \t\n\v\f\r"
+
+
+def _folded(written: pa.StringArray, usable: Flags) -> tuple[Places, Addresses, Addresses]:
+    """What Gmail makes of usable addresses: `folded`, `sent` and `persons` of `Normalised`."""
+    folded, end = np.arange(len(written), dtype=np.int32), len(written)
+    forms = []
+    for domain in GMAIL_DOMAINS:
+        at_domain = pc.fill_null(pc.ends_with(written, f"@{domain}"), fill_value=False).to_numpy(zero_copy_only=False)
+        rows = np.flatnonzero(at_domain & usable)
+        folded[rows] = np.arange(end, end + len(rows), dtype=np.int32)
+        end += len(rows)
+        forms.append(_mailbox_forms(written.take(pa.array(rows)), domain))
+    sent, persons = (Addresses(pa.concat_arrays(parts)) for parts in zip(*forms, strict=True))
+    return folded, sent, persons
 
 
 def _mailbox_forms(mailboxes: pa.StringArray, domain: str) -> tuple[pa.StringArray, pa.StringArray]:
@@ -158,22 +198,13 @@ def _mailbox_forms(mailboxes: pa.StringArray, domain: str) -> tuple[pa.StringArr
     written = pc.utf8_slice_codeunits(mailboxes, 0, -len(domain) - 1)
     local = pc.replace_substring(pc.list_element(pc.split_pattern(written, "+", max_splits=1), 0), ".", "")
     local = pc.if_else(pc.equal(local, ""), None, local)
-    person = pc.coalesce(pc.binary_join_element_wise(local, "gmail.com", "@"), mailboxes)
-    return pc.binary_join_element_wise(local, domain, "@"), person
+    sent = pc.binary_join_element_wise(local, domain, "@")
+    person = sent if domain == "gmail.com" else pc.binary_join_element_wise(local, "gmail.com", "@")
+    return sent, pc.coalesce(person, mailboxes)
 
 
-def _placed(column: pa.StringArray, parts: list[tuple[Flags, pa.StringArray]], kept: Flags | None = None) -> pa.StringArray:
-    """The column with each part's values in its rows; null where it is not kept."""
-    places, end = np.arange(len(column), dtype=np.int32), len(column)
-    for rows, values in parts:
-        places[rows] = np.arange(end, end + len(values), dtype=np.int32)
-        end += len(values)
-    taken = pa.array(places, mask=None if kept is None else ~kept)
-    return pa.concat_arrays([column, *(values for _, values in parts)]).take(taken)
-
-
-def _other_forms(column: pa.StringArray) -> pa.StringArray:
-    """The form that recipients share of addresses that are not ASCII, by the reference, row by row."""
+def _shared_forms(column: pa.StringArray) -> pa.StringArray:
+    """The form that all recipients share of addresses that are not ASCII, by the reference, row by row."""
     forms = [_common_form(_decoded(raw)) for raw in column.cast(pa.binary()).to_pylist()]
     return pa.array([None if isinstance(form, Refusal) else form for form in forms], pa.string())
 

@@ -55,12 +55,13 @@ def hash_addresses(
     hash is wrong (`kernel`).
     """
     normalised = normalise(addresses)
+    people = normalised.canonical().reveal()
     read = pc.is_valid(addresses.reveal())
     digests = _digests(normalised, recipients)
     return HashedColumns(
         digests=digests,
-        person_token=tokens.of_people(normalised.canonical.reveal()),
-        kept_tokens=tuple(each.of_people(normalised.canonical.reveal()) for each in kept),
+        person_token=tokens.of_people(people),
+        kept_tokens=tuple(each.of_people(people) for each in kept),
         digest_token={recipient: tokens.of_digests(column) for recipient, column in digests.items()},
         unusable={recipient: pc.and_(read, pc.is_null(column.column)) for recipient, column in digests.items()},
     )
@@ -71,7 +72,7 @@ def _digests(normalised: Normalised, recipients: Iterable[Recipient]) -> dict[Re
     made: dict[Recipient, Digests] = {}
     first: pa.StringArray | None = None
     for recipient in recipients:
-        form = normalised.forms[recipient].reveal()
+        form = normalised.form(recipient).reveal()
         if first is None:
             first, column = form, sha256_column(form)
             shared = column

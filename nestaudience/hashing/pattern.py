@@ -22,6 +22,8 @@ import pyarrow.compute as pc
 
 Flags = npt.NDArray[np.bool_]
 """One flag per row: shape [n]."""
+Rows = npt.NDArray[np.intp]
+"""Numbers of rows, rising: shape [k]."""
 
 _PLAIN: Final = r"\x21-\x2d\x2f-\x3f\x41-\x7e"
 """Printable ASCII without the space, the dot and the at sign."""
@@ -30,45 +32,44 @@ LOOKED_AT_ROWS: Final = 8_192
 """How many rows are looked at together: few enough that what is made on the way stays in the processor's cache."""
 _AT: Final = ord("@")
 _DOT: Final = ord(".")
+_LEAST: Final = ord("!")
+_GREATEST: Final = ord("~")
 
 
-def ascii_addresses(column: pa.StringArray) -> tuple[Flags, Flags]:
-    """Which rows are ASCII and have the form of an address, and which are not ASCII. Neither is true where the column is null."""
-    found, other = np.zeros((2, len(column)), np.bool_)
-    if not len(column):
-        return found, other
-    _, offsets, content = column.buffers()
-    bounds = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    text = np.frombuffer(content or b"", np.uint8)
+def ascii_addresses(column: pa.StringArray) -> tuple[Flags, Rows]:
+    """Which rows are ASCII and have the form of an address, and the numbers of those that are not ASCII. Null is neither."""
+    found, other = np.zeros(len(column), np.bool_), np.zeros(len(column), np.bool_)
     for start in range(0, len(column), LOOKED_AT_ROWS):
         rows = slice(start, start + LOOKED_AT_ROWS)
-        _look(text, bounds[start : start + LOOKED_AT_ROWS + 1].astype(np.int64), found[rows], other[rows])
+        _look(column[rows], found[rows], other[rows])
     if column.null_count:
         valid = pc.is_valid(column).to_numpy(zero_copy_only=False)
         found &= valid
         other &= valid
-    left = ~(found | other)
-    matching = pc.match_substring_regex(column.filter(pa.array(left)), ASCII_FORM)
+    left = np.flatnonzero(~(found | other))
+    matching = pc.match_substring_regex(column.take(pa.array(left)), ASCII_FORM)
     found[left] = pc.fill_null(matching, fill_value=False).to_numpy(zero_copy_only=False)
-    return found, other
+    return found, np.flatnonzero(other)
 
 
-def _look(text: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int64], found: Flags, other: Flags) -> None:
-    """Find what the module's text says among the rows between these bounds; `found` and `other` are theirs, and false."""
-    text = text[bounds[0] : bounds[-1]]
+def _look(column: pa.StringArray, found: Flags, other: Flags) -> None:
+    """Mark the rows that the module's text says are addresses, and those that are not ASCII; both sets of flags come in false."""
+    _, offsets, content = column.buffers()
+    bounds = np.frombuffer(offsets, np.int32, len(column) + 1, 4 * column.offset).astype(np.int64)
+    text = np.frombuffer(content or b"", np.uint8)[bounds[0] : bounds[-1]]
     if not len(text):
         return
     bounds -= bounds[0]
     first, end = bounds[:-1], bounds[1:]
     at, dot = text == _AT, text == _DOT
-    found[:] = _counted(at, bounds) == 1
-    strange = np.subtract(text, ord("!")) > ord("~") - ord("!")  # below `!` it wraps round to a large number
+    strange = np.subtract(text, _LEAST) > _GREATEST - _LEAST  # below the least it wraps round to a large number
     strange[1:] |= dot[1:] & (at | dot)[:-1]
     spots = np.flatnonzero(strange)
     rows = np.searchsorted(bounds, spots, "right") - 1
+    other[rows[text[spots] > _GREATEST + 1]] = True
+    found[:] = _counted(at, bounds) == 1
     found[rows] = False
-    other[rows[text[spots] > 0x7F]] = True
-    # a place outside a short row, or outside of them all, may say anything: such a row has no at sign before its last three bytes
+    # what is read outside of a row with fewer than four bytes does not matter: its at sign is its first byte or among its last two
     head = text.take(first, mode="clip")
     last, second, third, fourth = (text.take(end - back, mode="clip") for back in (1, 2, 3, 4))
     found &= (head != _AT) & (last != _AT) & (last != _DOT) & (second != _AT)
@@ -82,5 +83,5 @@ def _counted(flags: Flags, bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int3
     words.view(np.uint8)[: len(packed)] = packed
     until = np.cumsum(np.bitwise_count(words), dtype=np.int32)
     word = bounds >> 6
-    beyond = np.bitwise_count(words[word] >> (bounds & 63).astype(np.uint64))
-    return np.diff(until[word] - beyond)
+    beyond = np.bitwise_count(words.take(word) >> (bounds & 63).view(np.uint64))
+    return np.diff(until.take(word) - beyond)

@@ -152,7 +152,7 @@ def googles(formatter: Formatter, address: str) -> str | None:
 
 
 def ours(column: pa.StringArray) -> pa.FixedSizeBinaryArray:
-    return sha256_column(normalise(Addresses(column)).forms[Recipient.GOOGLE].reveal())
+    return sha256_column(normalise(Addresses(column)).form(Recipient.GOOGLE).reveal())
 
 
 def whole(column: pa.StringArray) -> object:
@@ -162,7 +162,7 @@ def whole(column: pa.StringArray) -> object:
 def normalised(file: Path) -> Iterator[pa.StringArray]:
     """What is left to be hashed."""
     for column in batches(file):
-        yield normalise(Addresses(column)).forms[Recipient.GOOGLE].reveal().drop_null()
+        yield normalise(Addresses(column)).form(Recipient.GOOGLE).reveal().drop_null()
 
 
 def lists(columns: Iterable[pa.Array]) -> Iterator[list[Any]]:

@@ -45,8 +45,10 @@ def test_the_vectorised_rule_equals_the_reference(texts: list[str | None], start
     texts = texts[start:]
     for recipient in Recipient:
         expected = [None if text is None else text_of(normalise_one(text, recipient)) for text in texts]
-        assert normalised.forms[recipient].reveal().to_pylist() == expected
-    assert normalised.canonical.reveal().to_pylist() == [None if text is None else text_of(canonical_one(text)) for text in texts]
+        assert normalised.form(recipient).reveal().to_pylist() == expected
+    assert normalised.canonical().reveal().to_pylist() == [
+        None if text is None else text_of(canonical_one(text)) for text in texts
+    ]
 
 
 @settings(max_examples=400, deadline=None)
