@@ -172,14 +172,14 @@ def normalise(addresses: Addresses) -> Normalised:
     places = np.arange(len(lower), dtype=np.int32)
     places[other] = np.arange(len(lower), len(written), dtype=np.int32)
     usable = np.append(usable, np.ones(len(other), np.bool_))
-    folded, sent, persons = _folded(written, usable)
+    folded, sent, persons = _gmail_forms(written, usable)
     return Normalised(Addresses(written), places, ~usable[places], sent, persons, folded)
 
 
 _ASCII_WHITE_SPACE: Final = " \t\n\v\f\r"
 
 
-def _folded(written: pa.StringArray, usable: Flags) -> tuple[Places, Addresses, Addresses]:
+def _gmail_forms(written: pa.StringArray, usable: Flags) -> tuple[Places, Addresses, Addresses]:
     """What Gmail makes of usable addresses: `folded`, `sent` and `persons` of `Normalised`."""
     folded, end = np.arange(len(written), dtype=np.int32), len(written)
     forms = []

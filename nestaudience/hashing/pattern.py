@@ -66,7 +66,7 @@ def _look(column: pa.StringArray, found: Flags, other: Flags) -> None:
     strange[1:] |= dot[1:] & (at | dot)[:-1]
     spots = np.flatnonzero(strange)
     rows = np.searchsorted(bounds, spots, "right") - 1
-    other[rows[text[spots] > _GREATEST + 1]] = True
+    other[rows[text[spots] > 0x7F]] = True
     found[:] = _counted(at, bounds) == 1
     found[rows] = False
     # what is read outside of a row with fewer than four bytes does not matter: its at sign is its first byte or among its last two

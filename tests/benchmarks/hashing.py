@@ -65,10 +65,10 @@ ROWS: Final = {
     "floor_hashlib": "hashing alone: `hashlib` in a loop",
 }
 STEPS: Final = {
-    "waiting for the pattern of an address": "result",
-    "not ASCII, one by one": "_other_forms",
-    "Gmail's dots and tags": "_mailbox_forms",
-    "putting the forms together": "_placed",
+    "which are addresses": "ascii_addresses",
+    "not ASCII, one by one": "_shared_forms",
+    "Gmail's dots and tags": "_gmail_forms",
+    "putting the forms together": "_taken",
     "SHA-256": "_sha256_rows",
     "HMAC-SHA-256": "_hmac_rows",
 }
