@@ -1,8 +1,8 @@
 """The address rule: what a written e-mail address becomes before it is hashed, for each recipient.
 
-Two forms of the same rule live here: `normalise_one` says it, one address at a time, and `normalise` does it for a column. ASCII
-addresses take Arrow's kernels there; the others, about one in a thousand, go through the reference row by row. Nothing is hashed,
-stored or sent here, and a refusal names a reason and never the address.
+Two forms of the same rule live here: `normalise_one` says it, one address at a time, and `normalise` does it for a column. There ASCII
+addresses take Arrow's kernels, and `pattern` says which they are; the others, about one in a thousand, go through the reference row by
+row. Nothing is hashed, stored or sent here, and a refusal names a reason and never the address.
 
     all         trim White_Space; NFC; lower-case; NFC again; then refuse what no platform could match
     Google      gmail.com and googlemail.com only: drop the dots of the local part, and everything from its first plus sign
