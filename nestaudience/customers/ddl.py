@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from nestaudience.customers.contract import ACCOUNT, CONSENT_EVENT, VIEWS, Column, View
+from nestaudience.customers.sheets import CLOCK_OF
+from nestaudience.customers.sqlite_sql import second
 
 DialectName = Literal["postgres", "sqlite"]
 """The dialects in which the contract can be printed."""
@@ -59,7 +61,8 @@ def parts(dialect: DialectName) -> tuple[Part, ...]:
     return (
         Part(
             "tables",
-            "Stand-ins for a shop's own tables: use your own instead, and index account_id, recorded_at and changed_at.",
+            "Stand-ins for a shop's own tables: use your own instead, and index account_id, recorded_at and changed_at"
+            + ("." if dialect == "postgres" else "; the last two as below, to the letter: a text that is no time counts as new."),
             (*(["CREATE SCHEMA shop"] if dialect == "postgres" else []), *_tables(dialect)),
         ),
         Part(
@@ -107,9 +110,16 @@ def _tables(dialect: DialectName) -> list[str]:
         statements.append(f"CREATE TABLE {table} (\n" + ",\n".join(lines) + "\n)" + (" STRICT" if dialect == "sqlite" else ""))
         prefix = table.replace(".", "_")
         statements += [
-            f"CREATE INDEX {prefix}_{name} ON {table} ({name})" for name in _INDEXED if name in view.names and view.key != (name,)
+            f"CREATE INDEX {prefix}_{name} ON {table} ({_as_asked(dialect, name)})"
+            for name in _INDEXED
+            if name in view.names and view.key != (name,)
         ]
     return statements
+
+
+def _as_asked(dialect: DialectName, name: str) -> str:
+    """The column in the words in which it is asked for: an index on any other is not used."""
+    return second(name) if dialect == "sqlite" and name in CLOCK_OF.values() else name
 
 
 def _rules(column: Column, view: View) -> str:

@@ -183,6 +183,7 @@ def test_noes_since_keeps_what_may_be_a_no(build: Build) -> None:
         "zoneless": "2026-01-01T00:00:00",
         "elsewhere": "2026-01-01T00:00:00+02:00",
         "no_day": "2026-02-30T00:00:00Z",
+        "no_hour": "2026-01-01T24:00:00Z",
         "words": "yesterday",
         "time_only": "10:30",
         "number": 5,
