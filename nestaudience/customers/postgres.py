@@ -130,7 +130,7 @@ class PostgresSnapshot:
         segments: frozenset[tuple[str, str]] | None = None,
         now: datetime | None = None,
     ) -> Iterator[Sheet]:
-        """Stream a view in stretches of about a megabyte; by account, in statements of at most 2 000 ids. See `Snapshot.read`."""
+        """Stream a view in stretches of about a megabyte; by account, in statements of at most 10 000 ids. See `Snapshot.read`."""
         refuse_misuse(view, accounts, noes_since, segments, now)
         late = None if noes_since is None else Late(noes_since, grants_too)
         if view.name not in self.present or segments == frozenset():

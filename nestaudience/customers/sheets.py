@@ -21,7 +21,7 @@ CLOCK_OF: Final = {"account": "changed_at", "consent_event": "recorded_at", "rig
 MINOR_YEARS: Final = 18
 BATCH_ROWS: Final = 65_536
 """How many rows a sheet has at most."""
-IDS_AT_ONCE: Final = 2_000
+IDS_AT_ONCE: Final = 10_000
 """How many account ids one statement names at most."""
 _DAYS: Final = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
 _LEAP_DAY: Final = "([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29"

@@ -112,7 +112,7 @@ class SqliteSnapshot:
         segments: frozenset[tuple[str, str]] | None = None,
         now: datetime | None = None,
     ) -> Iterator[Sheet]:
-        """Stream a view in stretches of about 65 000 rows; by account, in statements of at most 2 000 ids. See `Snapshot.read`.
+        """Stream a view in stretches of about 65 000 rows; by account, in statements of at most 10 000 ids. See `Snapshot.read`.
 
         Text that is not valid UTF-8 reads as one U+FFFD, which no rule accepts as a value.
         """
