@@ -42,7 +42,7 @@ from tests.benchmarks.screening import BY_HAND, CONTROLLERS, NOW, SEGMENTS, make
 from tests.benchmarks.side_by_side import asked, say
 
 BATCH: Final = 10_000
-ENGINE_MEMORY: Final = "1800MB"
+ENGINE_MEMORY: Final = "1400MB"
 ORIGIN: Final = "benchmark.invalid/log"
 OPEN: Final = Limits(smallest=0, change_percent=100, change_people=1 << 40, ever_held=True)
 CHANGED: Final = "hash(digest::VARCHAR) % 1000000 < {changed} * 500000"
