@@ -15,10 +15,10 @@ from nestaudience.sandbox.world import StoreFile
 ROOT = Path(__file__).parents[2]
 
 
-def demo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def demo(folder: Path, *words: str, accounts: int = 2_000) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "NESTAUDIENCE_"))}
     return subprocess.run(
-        [sys.executable, "-m", "nestaudience", "demo", "--accounts", "2000", *words],
+        [sys.executable, "-m", "nestaudience", "demo", "--accounts", str(accounts), *words],
         cwd=folder,
         env=kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"},
         capture_output=True,
@@ -74,6 +74,15 @@ def test_a_second_demo_is_read_by_people(folder: Path) -> None:
         assert f"nestaudience {command}" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     _says_nobody(folder, done)
+
+
+@pytest.mark.slow
+def test_the_demo_of_the_readme_ends_well(tmp_path: Path) -> None:
+    """At its own size: somebody who closes one of two accounts with one address stays by the other, and that is as expected."""
+    done = demo(tmp_path, "--json", accounts=50_000)
+    assert done.returncode == 0, done.stderr[-2000:]
+    closed = json.loads(done.stdout)["people"]["closed"]
+    assert closed["google_after"] == closed["google_by_another_account"] > 0, "the case is there"
 
 
 def _says_nobody(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
