@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nestaudience.customers.contract import ACCOUNT, VIEWS, View
-from nestaudience.customers.parquet_asked import SAID, places_of_asked
+from nestaudience.customers.parquet_asked import SAID, have_spoken
 from nestaudience.customers.parquet_check import compare, unusable
 from nestaudience.customers.parquet_text import as_moments, as_text, is_moment
 from nestaudience.customers.port import MOMENT, PEOPLE_VIEWS, Sheet, StoreProblem
@@ -143,10 +143,10 @@ class ParquetSnapshot:
 
     def _people(self, ids: pa.StringArray | None, now: datetime) -> Iterator[pa.RecordBatch]:
         """`account` with `email_read`, and no address where it is `0`. Who asked is looked up once, for the whole view."""
-        has_asked = places_of_asked(self._account_ids(), self._said(ids), self._irrelevant)
+        asked = have_spoken(self._account_ids(), self._said(ids), self._irrelevant)
         first, place = now.astimezone(UTC).year - MINOR_YEARS, 0
         for batch in self._columns(ACCOUNT, ACCOUNT.names, _moments(self.schemas, ACCOUNT)):
-            may = pc.or_(_own_reason(batch, first), has_asked.slice(place, batch.num_rows))
+            may = pc.or_(_own_reason(batch, first), asked.slice(place, batch.num_rows))
             place += batch.num_rows
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
             columns["email"] = pc.if_else(may, columns["email"], _NONE)

@@ -24,7 +24,7 @@ SAID: Final = {"consent_event": ("account_id", "action", "purpose"), "rights_eve
 """What is read of which view."""
 
 
-def places_of_asked(
+def have_spoken(
     account_ids: pa.ChunkedArray, said: dict[str, Iterator[pa.RecordBatch]], irrelevant: frozenset[str]
 ) -> pa.BooleanArray:
     """For every account id (`string`), in its order, whether it has spoken; a null has not. `said` streams the columns of `SAID`, all `string`,

@@ -169,7 +169,7 @@ def measure(place: site.Site, platforms: site.Platforms, steps: Steps) -> None:
                 run.finish()
     with steps.step("every membership read"):
         members = sum(page.num_rows for page in parts.memory.held_pages(parts.clock()))
-    steps.seconds |= {"memberships": members}
+    steps.seconds["memberships"] = members
     steps.seconds["people removed"] = sum(sent.removed for sent in run.outcome.sent.values())
     opened.__exit__(None, None, None)
 
